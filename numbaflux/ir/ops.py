@@ -1,0 +1,126 @@
+"""The primitives: what each is called, how it is written, what it computes.
+
+One line an op.  `form` is the Python that the writer prints, with `{0}`, `{1}` for its arguments;
+an infix form has a `level`, Python's operator precedence, so that brackets are printed only where
+they are needed.  `value` is the same thing on NumPy scalars, for the interpreter.  Which op a
+Python callable means is the front end's business; its derivative is in `rules/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    name: str
+    form: str
+    value: Callable[..., Any]
+    level: int = 100  # of the printed form: 100 is a call, never bracketed
+    pure: bool = True  # may be dropped, repeated, moved
+
+
+OPS: dict[str, Op] = {}
+ROUTINES: dict[str, Op] = {}
+
+
+def _op(name: str, form: str, value: Callable[..., Any], level: int = 100) -> None:
+    OPS[name] = Op(name, form, value, level)
+
+
+def _routine(name: str, form: str, value: Callable[..., Any], pure: bool = True) -> None:
+    ROUTINES[name] = Op(name, form, value, 100, pure)
+
+
+# Arithmetic.  Division is IEEE's: the check that Python makes is a Raise before it.
+_op("add", "{0} + {1}", lambda x, y: x + y, 60)
+_op("sub", "{0} - {1}", lambda x, y: x - y, 60)
+_op("mul", "{0} * {1}", lambda x, y: x * y, 70)
+_op("div", "{0} / {1}", np.divide, 70)
+_op("floordiv", "{0} // {1}", np.floor_divide, 70)
+_op("mod", "{0} % {1}", np.remainder, 70)
+_op("neg", "-{0}", lambda x: -x, 80)
+_op("pow", "{0} ** {1}", np.power, 90)
+_op("ipow", "{0} ** {1}", lambda x, n: type(x)(x ** int(n)), 90)  # x ** n, n an integer
+_op("abs", "abs({0})", abs)
+_op("min", "min({0}, {1})", lambda x, y: y if y < x else x)
+_op("max", "max({0}, {1})", lambda x, y: y if y > x else x)
+_op("minimum", "np.minimum({0}, {1})", np.minimum)  # nan if either is
+_op("maximum", "np.maximum({0}, {1})", np.maximum)
+_op("fmin", "np.fmin({0}, {1})", np.fmin)  # the other one if one is nan
+_op("fmax", "np.fmax({0}, {1})", np.fmax)
+_op("fmod", "math.fmod({0}, {1})", np.fmod)
+_op("copysign", "math.copysign({0}, {1})", np.copysign)
+_op("sign", "np.sign({0})", np.sign)
+_op("stop_gradient", "{0}", lambda x: x)
+
+# Integers as bits.
+_op("bitand", "{0} & {1}", lambda x, y: x & y, 50)
+_op("bitor", "{0} | {1}", lambda x, y: x | y, 40)
+_op("bitxor", "{0} ^ {1}", lambda x, y: x ^ y, 45)
+_op("lshift", "{0} << {1}", lambda x, y: x << y, 55)
+_op("rshift", "{0} >> {1}", lambda x, y: x >> y, 55)
+_op("invert", "~{0}", lambda x: ~x, 80)
+
+# Truth.
+_op("eq", "{0} == {1}", lambda x, y: x == y, 30)
+_op("ne", "{0} != {1}", lambda x, y: x != y, 30)
+_op("lt", "{0} < {1}", lambda x, y: x < y, 30)
+_op("le", "{0} <= {1}", lambda x, y: x <= y, 30)
+_op("gt", "{0} > {1}", lambda x, y: x > y, 30)
+_op("ge", "{0} >= {1}", lambda x, y: x >= y, 30)
+_op("not", "not {0}", lambda x: not x, 25)
+_op("and", "{0} and {1}", lambda x, y: x and y, 20)  # of booleans; both are evaluated
+_op("or", "{0} or {1}", lambda x, y: x or y, 15)
+_op("isnan", "math.isnan({0})", np.isnan)
+_op("isinf", "math.isinf({0})", np.isinf)
+_op("isfinite", "math.isfinite({0})", np.isfinite)
+_op("select", "({1} if {0} else {2})", lambda c, x, y: x if c else y)
+_op("cast", "{type}({0})", lambda x: x)  # to the result's type
+
+# Rounding.
+_op("floor", "np.floor({0})", np.floor)
+_op("ceil", "np.ceil({0})", np.ceil)
+_op("trunc", "np.trunc({0})", np.trunc)
+_op("rint", "np.rint({0})", np.rint)
+
+# Elementary functions.
+_op("sqrt", "math.sqrt({0})", np.sqrt)
+_op("cbrt", "np.cbrt({0})", np.cbrt)
+_op("exp", "math.exp({0})", np.exp)
+_op("exp2", "np.exp2({0})", np.exp2)
+_op("expm1", "math.expm1({0})", np.expm1)
+_op("log", "math.log({0})", np.log)
+_op("log2", "np.log2({0})", np.log2)
+_op("log10", "math.log10({0})", np.log10)
+_op("log1p", "math.log1p({0})", np.log1p)
+_op("sin", "math.sin({0})", np.sin)
+_op("cos", "math.cos({0})", np.cos)
+_op("tan", "math.tan({0})", np.tan)
+_op("asin", "math.asin({0})", np.arcsin)
+_op("acos", "math.acos({0})", np.arccos)
+_op("atan", "math.atan({0})", np.arctan)
+_op("atan2", "math.atan2({0}, {1})", np.arctan2)
+_op("sinh", "math.sinh({0})", np.sinh)
+_op("cosh", "math.cosh({0})", np.cosh)
+_op("tanh", "math.tanh({0})", np.tanh)
+_op("asinh", "math.asinh({0})", np.arcsinh)
+_op("acosh", "math.acosh({0})", np.arccosh)
+_op("atanh", "math.atanh({0})", np.arctanh)
+_op("hypot", "math.hypot({0}, {1})", np.hypot)
+_op("erf", "math.erf({0})", special.erf)
+_op("erfc", "math.erfc({0})", special.erfc)
+_op("gamma", "math.gamma({0})", special.gamma)
+_op("lgamma", "math.lgamma({0})", special.gammaln)
+_op("digamma", "runtime.digamma({0})", special.digamma)
+_op("polygamma", "runtime.polygamma({0}, {1})", special.polygamma)
+
+# Routines without a derivative.
+_routine("argsort", "np.argsort({0}, kind='mergesort')", lambda x: np.argsort(x, kind="stable"))
+_routine("overlap", "runtime.overlap({0}, {1})", np.may_share_memory)
+_routine("same_string", "{0} == {1}", lambda a, b: a == b)
