@@ -280,6 +280,10 @@ def fold(op: str, args: tuple[Atom, ...], type: Type) -> Atom | None:
             return a
         case "mul" if isinstance(type, Scalar) and type.is_int and (_is(a, 0) or _is(b, 0)):
             return zero_of(type)
+        case "ipow" if _is(b, 1):
+            return a
+        case "ipow" if _is(b, 0):
+            return const(1, type)
         case "and" if _is(a, True) or _is(b, False):
             return b
         case "and" if _is(b, True) or _is(a, False):

@@ -94,6 +94,7 @@ class Opaque:
 Type = Scalar | Array | Opaque
 
 F64, F32, I64, BOOL = Scalar("float64"), Scalar("float32"), Scalar("int64"), Scalar("bool")
+TEXT = Opaque("text")  # of a constant string that the library itself writes
 
 # ---- atoms -------------------------------------------------------------------------------------
 

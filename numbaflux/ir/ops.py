@@ -41,6 +41,7 @@ def _routine(name: str, form: str, value: Callable[..., Any], pure: bool = True)
 _op("add", "{0} + {1}", lambda x, y: x + y, 60)
 _op("sub", "{0} - {1}", lambda x, y: x - y, 60)
 _op("mul", "{0} * {1}", lambda x, y: x * y, 70)
+_op("gmul", "runtime.gmul({0}, {1})", lambda x, y: x * y if x != 0 else x)  # 0 * inf is 0
 _op("div", "{0} / {1}", np.divide, 70)
 _op("floordiv", "{0} // {1}", np.floor_divide, 70)
 _op("mod", "{0} % {1}", np.remainder, 70)

@@ -1,0 +1,1 @@
+"""Every number this project states comes from here: `python -m benchmarks`."""

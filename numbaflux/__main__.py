@@ -1,0 +1,51 @@
+"""`python -m numbaflux [demo | inspect FILE.py:FUNCTION ARGS... | doctor]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="python -m numbaflux", description=__doc__)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    demo = commands.add_parser("demo", help="fit Lotka-Volterra to a century of pelts (default)")
+    demo.add_argument("--plot", type=Path, default=Path("lynx_hare.png"), help="where to draw")
+    inspect = commands.add_parser("inspect", help="print, check and time a derivative")
+    inspect.add_argument("target", metavar="FILE.py:FUNCTION")
+    inspect.add_argument("args", nargs="*", metavar="ARG", help='such as 2.0 or "np.ones(5)"')
+    inspect.add_argument(
+        "--argnums", type=int, nargs="+", help="what to differentiate (all floats if left out)"
+    )
+    commands.add_parser("doctor", help="versions, CPU, threads and CUDA of this machine")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    options = parser().parse_args(argv)
+    match options.command:
+        case "doctor":
+            from numbaflux.cli.doctor import doctor
+
+            doctor()
+        case "inspect":
+            from numbaflux.cli.inspect import UsageError, inspect
+
+            try:
+                inspect(options.target, options.args, options.argnums)
+            except UsageError as error:
+                print(f"numbaflux inspect: {error}", file=sys.stderr)
+                return 2
+        case _:
+            from numbaflux.demo.fit import main as demo
+
+            demo(getattr(options, "plot", Path("lynx_hare.png")))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""What each public transform is to the dispatcher: whose types it reads, what Program it makes.
+
+A transform is data: its name and options.  `primal_types` gives the types to read the user's
+function at, from those the derivative is called with; `apply` makes the derivative's Program from
+the one read.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from numba import types
+
+from numbaflux.errors import NotDifferentiableError
+from numbaflux.frontend import argument_tree
+from numbaflux.ir.trees import Program, Tree, Tuple
+from numbaflux.transforms import compose, jacobians
+
+Types = tuple[Any, ...]
+
+
+class Dup(NamedTuple):
+    """An argument with its shadow, for `adjoint` and `tangent`: nf.Dup(x, dx)."""
+
+    primal: Any
+    shadow: Any
+
+
+@dataclass(frozen=True, slots=True)
+class OfArguments:
+    """A transform called like the function itself: grad, value_and_grad, the Jacobians."""
+
+    name: str
+    argnums: int | tuple[int, ...] = 0
+    has_aux: bool = False
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        return (self.argnums,) if isinstance(self.argnums, int) else self.argnums
+
+    def primal_types(self, arg_types: Types) -> Types:
+        """An integer given for a differentiated scalar counts as a float."""
+        chosen = {
+            n % len(arg_types) for n in self.positions if -len(arg_types) <= n < len(arg_types)
+        }
+        return tuple(as_float(t) if i in chosen else t for i, t in enumerate(arg_types))
+
+    def apply(self, program: Program, arg_types: Types) -> Program:
+        single = isinstance(self.argnums, int)
+        match self.name:
+            case "grad":
+                return compose.grad(program, self.positions, single, self.has_aux)
+            case "value_and_grad":
+                return compose.value_and_grad(program, self.positions, single, self.has_aux)
+            case "jacfwd":
+                return jacobians.jacfwd(program, self.positions, single)
+            case "jacrev":
+                return jacobians.jacrev(program, self.positions, single)
+            case "jacobian":
+                return jacobians.jacobian(program, self.positions, single)
+            case "hessian":
+                gradient = compose.grad(program, self.positions, single)
+                return jacobians.jacfwd(gradient, self.positions, single)
+            case _:
+                raise AssertionError(self.name)
+
+    def signature(self, of: inspect.Signature) -> inspect.Signature:
+        return of
+
+
+@dataclass(frozen=True, slots=True)
+class OfPairs:
+    """A transform called with (primals, more): jvp, vjp, hvp."""
+
+    name: str
+
+    def primal_types(self, arg_types: Types) -> Types:
+        primals, more = (types.unliteral(t) for t in arg_types)
+        if not isinstance(primals, types.BaseTuple):
+            raise NotDifferentiableError(
+                f"{self.name}: primals is {primals}, not a tuple",
+                None,
+                "it holds one entry for each argument of the function",
+                f"{self.name}(f, (x,), ...)",
+            )
+        entries = tuple(primals)
+        if self.name == "vjp":
+            return entries
+        tangents = tuple(more) if isinstance(more, types.BaseTuple) else ()
+        return tuple(
+            as_float(t) if i < len(tangents) and _is_tangent(tangents[i]) else t
+            for i, t in enumerate(entries)
+        )
+
+    def apply(self, program: Program, arg_types: Types) -> Program:
+        more = types.unliteral(arg_types[1])
+        tree = argument_tree(more, "ct" if self.name == "vjp" else "d", program.function.loc)
+        if self.name == "vjp":
+            return compose.vjp_program(program, tree)
+        tangents = tree.items if isinstance(tree, Tuple) else (tree,)
+        if self.name == "jvp":
+            return compose.jvp_program(program, tangents)
+        return compose.hvp_program(program, tangents)
+
+    def signature(self, of: inspect.Signature) -> inspect.Signature:
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        second = "cotangents" if self.name == "vjp" else "tangents"
+        return inspect.Signature([inspect.Parameter(n, kind) for n in ("primals", second)])
+
+
+@dataclass(frozen=True, slots=True)
+class InPlace:
+    """A transform called like the function, with Dup(x, dx) for what has a shadow."""
+
+    name: str
+
+    def primal_types(self, arg_types: Types) -> Types:
+        return tuple(as_float(t.types[0]) if _is_dup(t) else t for t in arg_types)
+
+    def apply(self, program: Program, arg_types: Types) -> Program:
+        shadows: tuple[Tree | None, ...] = tuple(
+            argument_tree(t.types[1], f"d_{name}", program.function.loc) if _is_dup(t) else None
+            for t, (name, _) in zip(arg_types, program.args)
+        )
+        if self.name == "adjoint":
+            return compose.adjoint_program(program, shadows, Dup)
+        return compose.tangent_program(program, shadows, Dup)
+
+    def signature(self, of: inspect.Signature) -> inspect.Signature:
+        return of
+
+
+Transform = OfArguments | OfPairs | InPlace
+
+
+def as_float(t: Any) -> Any:
+    """float64 for an integer scalar, anything else as it is."""
+    return types.float64 if isinstance(t, types.Integer) else t
+
+
+def _is_dup(t: Any) -> bool:
+    return isinstance(t, types.NamedTuple) and t.instance_class is Dup
+
+
+def _is_tangent(t: Any) -> bool:
+    """Whether a tangent of this type says that its argument is differentiated."""
+    return isinstance(t, types.Float)

@@ -1,0 +1,347 @@
+"""Tuples, lists and what a `for` runs over.
+
+note [Lists]  A list of scalars that some statement changes is an array that grows, with its length
+in an int64[1] array.  A list nothing changes is a tuple.  Lists of anything else cannot change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from numba.core import types
+
+from numbaflux.frontend import arrays, convert, views
+from numbaflux.frontend.scalars import convert as number
+from numbaflux.frontend.values import (
+    Call,
+    IterValue,
+    ListValue,
+    RangeValue,
+    TupleValue,
+    Value,
+    ir_type,
+    is_atom,
+    leaves,
+    rebuild,
+    same_shape,
+)
+from numbaflux.ir.build import Builder, full_slice, index
+from numbaflux.ir.nodes import BOOL, I64, Array, Atom, Const, Opaque, Scalar
+
+if TYPE_CHECKING:
+    from numbaflux.frontend.lower import Lowering
+
+ZERO, ONE = index(0), index(1)
+
+
+def message(text: str) -> Const:
+    return Const(text, Opaque(types.unicode_type))
+
+
+# ---- what a `for` runs over ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """`at(k)` writes item k of `count`; `unrolled`: the items, where there is a tuple of them.
+
+    `counts`: an item is the counter itself.
+    """
+
+    count: Atom
+    at: Callable[[Atom], Value]
+    unrolled: tuple[Value, ...] | None = None
+    counts: bool = False
+    parallel: bool = False
+
+
+def items_of(low: Lowering, v: Value) -> Items:
+    b = low.b
+    match v:
+        case RangeValue():
+            return _range_items(b, v)
+        case TupleValue(values):
+            return Items(index(len(values)), lambda k: pick(b, values, k), values)
+        case ListValue(cells, length):
+            return Items(b.load(length, [ZERO], "n"), lambda k: b.load(cells, [k]))
+        case IterValue(kind):
+            return ITERATORS[kind](low, v)
+    if isinstance(v, arrays.Lazy):
+        v = arrays.materialise(b, v)
+    if is_atom(v) and isinstance(v.type, Array):
+        return _rows(b, v)
+    raise low.unsupported(
+        f"a loop over {convert.describe(v)}", "its items are not numbers or arrays",
+        "loop over a range, an array, a tuple or a list of numbers",
+    )  # fmt: skip
+
+
+def _range_items(b: Builder, r: RangeValue) -> Items:
+    start, stop, step = (number(b, a, I64) for a in (r.start, r.stop, r.step))
+    counts = start == ZERO and step == ONE
+
+    def at(k: Atom) -> Atom:
+        return b.add(start, b.mul(k, step))
+
+    return Items(trips(b, start, stop, step), at, counts=counts, parallel=r.parallel)
+
+
+def trips(b: Builder, start: Atom, stop: Atom, step: Atom) -> Atom:
+    """len(range(start, stop, step)), or a negative number for an empty one."""
+    if not isinstance(step, Const):
+        b.raise_if(
+            b.prim("eq", step, ZERO), ValueError, message("range() arg 3 must not be zero")
+        )
+        up = b.prim("gt", step, ZERO)
+        span = b.select(up, b.sub(stop, start), b.sub(start, stop))
+        stride = b.prim("abs", step)
+    else:
+        up = step.value > 0
+        span = b.sub(stop, start, "n") if up else b.sub(start, stop, "n")
+        stride = index(abs(step.value))
+    if stride == ONE:
+        return span
+    return b.prim("floordiv", b.add(span, b.sub(stride, ONE)), stride, name="n")
+
+
+def range_value(b: Builder, args: Sequence[Atom], parallel: bool = False) -> RangeValue:
+    """range(*args)."""
+    start, stop, step = ZERO, args[0], ONE
+    if len(args) > 1:
+        start, stop = args[0], args[1]
+    if len(args) > 2:
+        step = args[2]
+    return RangeValue(*(number(b, a, I64) for a in (start, stop, step)), parallel)
+
+
+def _rows(b: Builder, a: Atom) -> Items:
+    """The elements of a vector, the rows of anything larger as views."""
+    ndim = arrays.rank(a)
+    if ndim == 1:
+        return Items(b.dim(a, 0), lambda k: b.load(a, [k]))
+    rest = [full_slice()] * (ndim - 1)
+    return Items(b.dim(a, 0), lambda k: views.view(b, a, [k, *rest], name="row"))
+
+
+def _enumerate(low: Lowering, v: IterValue) -> Items:
+    inner = items_of(low, v.parts[0])
+    start = v.start or ZERO
+    counted = None
+    if inner.unrolled is not None:
+        counted = tuple(
+            TupleValue((low.b.add(start, index(i)), x)) for i, x in enumerate(inner.unrolled)
+        )
+    return Items(
+        inner.count, lambda k: TupleValue((low.b.add(start, k), inner.at(k))), counted
+    )
+
+
+def _zip(low: Lowering, v: IterValue) -> Items:
+    inner = [items_of(low, part) for part in v.parts]
+    count = reduce(lambda m, n: m if m == n else low.b.prim("min", m, n), [i.count for i in inner])
+    unrolled = None
+    if inner and all(i.unrolled is not None for i in inner):
+        unrolled = tuple(TupleValue(row) for row in zip(*(i.unrolled or () for i in inner)))
+    return Items(count, lambda k: TupleValue(tuple(i.at(k) for i in inner)), unrolled)
+
+
+def _reversed(low: Lowering, v: IterValue) -> Items:
+    inner = items_of(low, v.parts[0])
+    backwards = None if inner.unrolled is None else inner.unrolled[::-1]
+    last = low.b.sub(inner.count, ONE)
+    return Items(inner.count, lambda k: inner.at(low.b.sub(last, k)), backwards)
+
+
+def _cells(b: Builder, shape: Sequence[Atom]) -> tuple[Atom, Callable[[Atom], list[Atom]]]:
+    """How many cells a shape has, and the index of cell k in C order."""
+
+    def at(k: Atom) -> list[Atom]:
+        found: list[Atom] = []
+        for n in reversed(shape[1:]):
+            found.append(b.prim("mod", k, n))
+            k = b.prim("floordiv", k, n)
+        return [k, *reversed(found)]
+
+    return arrays.product(b, shape), at
+
+
+def _ndindex(low: Lowering, v: IterValue) -> Items:
+    count, at = _cells(low.b, [number(low.b, a, I64) for a in leaves(TupleValue(v.parts))])
+    return Items(count, lambda k: TupleValue(tuple(at(k))))
+
+
+def _ndenumerate(low: Lowering, v: IterValue) -> Items:
+    a = v.parts[0]
+    count, at = _cells(low.b, arrays.shape(low.b, a))
+
+    def item(k: Atom) -> Value:
+        where = at(k)
+        return TupleValue((TupleValue(tuple(where)), low.b.load(a, where)))
+
+    return Items(count, item)
+
+
+def _flat(low: Lowering, v: IterValue) -> Items:
+    a = v.parts[0]
+    count, at = _cells(low.b, arrays.shape(low.b, a))
+    return Items(count, lambda k: low.b.load(a, at(k)))
+
+
+ITERATORS = {
+    "enumerate": _enumerate,
+    "zip": _zip,
+    "reversed": _reversed,
+    "ndindex": _ndindex,
+    "ndenumerate": _ndenumerate,
+    "flat": _flat,
+}
+
+# ---- tuples ----------------------------------------------------------------------------------
+
+
+def pick(b: Builder, values: Sequence[Value], k: Atom) -> Value:
+    """values[k] for a k known only when the program runs, 0 <= k < len."""
+    first = values[0]
+    assert all(same_shape(first, v) for v in values)
+    atoms = [_pick_atom(b, column, k) for column in zip(*(tuple(leaves(v)) for v in values))]
+    return rebuild(first, iter(atoms))
+
+
+def _pick_atom(b: Builder, atoms: Sequence[Atom], k: Atom) -> Atom:
+    result = atoms[-1]
+    for i in range(len(atoms) - 2, -1, -1):
+        type = convert.unify(atoms[i].type, result.type)
+        assert type is not None
+        here, other = convert.to_type(b, atoms[i], type), convert.to_type(b, result, type)
+        found = b.prim("eq", k, index(i))
+        if isinstance(type, Scalar):
+            result = b.select(found, here, other)
+        else:
+            with b.arm() as yes:
+                yes.yields = ()
+            blocks = [_yielding(yes.block, here), _yielding(yes.block, other)]
+            (result,) = b.if_(found, *blocks)
+    return result
+
+
+def _yielding(block, a: Atom):
+    from dataclasses import replace
+
+    return replace(block, yields=(a,))
+
+
+def tuple_item(low: Lowering, v: TupleValue, k: Value) -> Value:
+    """v[k]; a computed k must be in range."""
+    if isinstance(k, Const):
+        return v.items[k.value]
+    b, n = low.b, index(len(v.items))
+    k = wrapped(b, number(b, k, I64), n)
+    outside(b, k, n, "tuple index out of range")
+    return pick(b, v.items, k)
+
+
+def wrapped(b: Builder, k: Atom, n: Atom) -> Atom:
+    """An index counted from the start."""
+    if isinstance(k, Const):
+        return k if k.value >= 0 else b.add(n, k)
+    return b.select(b.prim("lt", k, ZERO), b.add(k, n), k)
+
+
+def outside(b: Builder, k: Atom, n: Atom, text: str) -> None:
+    wrong = b.prim("or", b.prim("lt", k, ZERO), b.prim("ge", k, n))
+    b.raise_if(wrong, IndexError, message(text))
+
+
+def compare(low: Lowering, op: str, v: TupleValue, w: TupleValue) -> Atom:
+    """A comparison of tuples of numbers."""
+    b = low.b
+    pairs = list(zip(v.items, w.items))
+    if op in ("eq", "ne"):
+        same: Atom = Const(len(v.items) == len(w.items), BOOL)
+        for x, y in pairs if len(v.items) == len(w.items) else ():
+            same = b.prim("and", same, _item_test(low, "eq", x, y))
+        return same if op == "eq" else b.prim("not", same)
+    whole = {"lt": len(v.items) < len(w.items), "le": len(v.items) <= len(w.items),
+             "gt": len(v.items) > len(w.items), "ge": len(v.items) >= len(w.items)}  # fmt: skip
+    result: Atom = Const(whole[op], BOOL)
+    for x, y in reversed(pairs):
+        result = b.select(_item_test(low, "eq", x, y), result, _item_test(low, op, x, y))
+    return result
+
+
+def _item_test(low: Lowering, op: str, x: Value, y: Value) -> Atom:
+    if isinstance(x, TupleValue) and isinstance(y, TupleValue):
+        return compare(low, op, x, y)
+    from numbaflux.frontend.scalars import common
+
+    return low.b.prim(op, *common(low.b, [x, y]), type=BOOL)
+
+
+# ---- lists -----------------------------------------------------------------------------------
+
+
+def new_list(low: Lowering, items: Sequence[Value], ty: types.List, name: str) -> Value:
+    """[*items]. note [Lists]"""
+    if ty.dtype not in low.facts.growing:
+        return TupleValue(tuple(convert.coerce(low.b, i, ty.dtype) for i in items))
+    if not isinstance(ty.dtype, types.Number | types.Boolean):
+        raise low.unsupported(
+            f"a list of {ty.dtype} that grows", "only lists of numbers may grow",
+            "use one array with a further axis",
+        )  # fmt: skip
+    b, element = low.b, ir_type(ty.dtype, low.loc)
+    cells = b.alloc([ZERO], Array(element, 1, grows=True), zero=False, name=name)
+    length = b.alloc([ONE], Array(I64, 1), zero=True, name=f"n_{name}")
+    for i, item in enumerate(items):
+        b.store(cells, [index(i)], convert.coerce(b, item, ty.dtype))
+    if items:
+        b.store(length, [ZERO], index(len(items)))
+    return ListValue(cells, length)
+
+
+def repeated(low: Lowering, v: Value, n: Atom, name: str) -> Value:
+    """list * n."""
+    b = low.b
+    items = items_of(low, v)
+    first = items.at(ZERO)
+    cells = b.alloc([ZERO], Array(first.type, 1, grows=True), zero=False, name=name)
+    length = b.alloc([ONE], Array(I64, 1), zero=True, name=f"n_{name}")
+    with b.for_(number(b, n, I64)) as outer, b.for_(items.count) as inner:
+        at = b.add(b.mul(outer.k, items.count), inner.k)
+        b.store(cells, [at], items.at(inner.k))
+        b.store(length, [ZERO], b.add(at, ONE))
+    return ListValue(cells, length)
+
+
+def list_item(low: Lowering, v: ListValue, k: Atom) -> tuple[Atom, Atom]:
+    """Where item k of a list is, and the list's length; raises IndexError outside it."""
+    b = low.b
+    n = b.load(v.length, [ZERO], "n")
+    k = wrapped(b, number(b, k, I64), n)
+    outside(b, k, n, "getitem out of range")
+    return k, n
+
+
+def list_append(low: Lowering, v: ListValue, call: Call) -> None:
+    b = low.b
+    n = b.load(v.length, [ZERO], "n")
+    element = v.cells.type.element
+    b.store(v.cells, [n], convert.to_type(b, call.args[1], element))
+    b.store(v.length, [ZERO], b.add(n, ONE))
+
+
+def list_pop(low: Lowering, v: ListValue, call: Call) -> Value:
+    if len(call.args) > 1 and call.args[1] != index(-1):
+        raise low.unsupported("`pop` from the middle of a list", "the items behind it would move",
+                              "pop the last item, or use an array")  # fmt: skip
+    b = low.b
+    n = b.sub(b.load(v.length, [ZERO], "n"), ONE)
+    b.raise_if(b.prim("lt", n, ZERO), IndexError, message("pop from empty list"))
+    b.store(v.length, [ZERO], n)
+    return b.load(v.cells, [n], call.name)
+
+
+LIST_METHODS = {"append": list_append, "pop": list_pop}

@@ -1,0 +1,139 @@
+"""Values made into what Numba's types say: implicit casts, zero values, truth, description."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba.core import types
+
+from numbaflux.errors import UnsupportedError
+from numbaflux.frontend import scalars
+from numbaflux.frontend.values import (
+    NONE,
+    IterValue,
+    Known,
+    ListValue,
+    RangeValue,
+    SliceValue,
+    TupleValue,
+    Value,
+    ir_type,
+    is_atom,
+    tuple_parts,
+)
+from numbaflux.ir.build import Builder, const, full_slice, index
+from numbaflux.ir.nodes import BOOL, Array, Atom, Const, Index, Loc, Opaque, Scalar, Type
+
+
+def coerce(b: Builder, v: Value, ty: types.Type, name: str = "t") -> Value:
+    """v as a value of Numba's type `ty`: scalars cast, references of another layout viewed."""
+    ty = types.unliteral(ty)
+    if isinstance(ty, types.Optional):
+        return v if v == NONE else coerce(b, v, ty.type, name)
+    if isinstance(v, TupleValue):
+        parts = tuple_parts(ty)
+        if parts is None or len(parts[0]) != len(v.items):
+            return v
+        items = tuple(coerce(b, i, t, name) for i, t in zip(v.items, parts[0]))
+        return TupleValue(items, v.cls)
+    if not is_atom(v) or not isinstance(ty, types.Number | types.Boolean | types.Array):
+        return v
+    if isinstance(v.type, Array) != isinstance(ty, types.Array) or isinstance(v.type, Opaque):
+        return v
+    return to_type(b, v, ir_type(ty, b.loc), name)
+
+
+def to_type(b: Builder, a: Atom, type: Type, name: str = "t") -> Atom:
+    """The atom in an IR type of the same kind."""
+    if a.type == type:
+        return a
+    match a.type, type:
+        case Scalar(), Scalar():
+            return scalars.convert(b, a, type, name)
+        case Array(), Array() if a.type.ndim == type.ndim:
+            return b.view(a, Index((full_slice(),) * type.ndim), type, name)
+    return a
+
+
+def unify(a: Type, c: Type) -> Type | None:
+    """The type of a value that is one or the other."""
+    match a, c:
+        case Scalar(), Scalar():
+            return Scalar(np.result_type(a.numpy, c.numpy).name)
+        case Array(), Array() if a.ndim == c.ndim and a.element == c.element:
+            layout = a.layout if a.layout == c.layout else "A"
+            return Array(a.element, a.ndim, layout, readonly=a.readonly or c.readonly)
+    return a if a == c else None
+
+
+def placeholder(b: Builder, ty: types.Type, name: str = "t") -> Value | None:
+    """A value nobody reads; None for types that have none."""
+    ty = types.unliteral(ty)
+    if isinstance(ty, types.NoneType | types.Omitted):
+        return NONE
+    if isinstance(ty, types.Optional):
+        return placeholder(b, ty.type, name)
+    parts = tuple_parts(ty)
+    if parts is not None:
+        items = tuple(placeholder(b, t, name) for t in parts[0])
+        return None if any(i is None for i in items) else TupleValue(items, parts[1])
+    if isinstance(ty, types.Number | types.Boolean | types.Array):
+        return empty(b, ir_type(ty, b.loc), name)
+    return None
+
+
+def empty(b: Builder, type: Type, name: str = "t") -> Atom | None:
+    """An atom nobody reads, of an IR type."""
+    match type:
+        case Scalar():
+            return const(0, type)
+        case Array(grows=False):
+            fresh = Array(type.element, type.ndim, "C")
+            return to_type(b, b.alloc([index(0)] * type.ndim, fresh, name=name), type, name)
+    return None
+
+
+def truth(b: Builder, v: Value, loc: Loc) -> Atom:
+    """bool(v)."""
+    match v:
+        case TupleValue(items):
+            return Const(len(items) > 0, BOOL)
+        case Known(value):
+            return Const(bool(value), BOOL)
+        case ListValue(_, length):
+            return b.prim("gt", b.load(length, [index(0)]), index(0))
+    if is_atom(v) and isinstance(v.type, Scalar):
+        return scalars.convert(b, v, BOOL)
+    if isinstance(v, Const):
+        return Const(bool(v.value), BOOL)
+    raise UnsupportedError(
+        f"the truth of {describe(v)}", loc, "it is not a number", "compare it with something"
+    )
+
+
+def describe(v: Any) -> str:
+    """A value in the user's words."""
+    match v:
+        case Known(None):
+            return "None"
+        case Known(value):
+            return f"`{getattr(value, '__name__', value)}`"
+        case TupleValue(items):
+            return f"a tuple of {len(items)}"
+        case SliceValue():
+            return "a slice"
+        case RangeValue():
+            return "a range"
+        case ListValue():
+            return "a list"
+        case IterValue(kind):
+            return f"an iterator ({kind})"
+    if is_atom(v):
+        return f"a {v.type}" if isinstance(v.type, Scalar) else f"an array {v.type}"
+    return "an array expression"
+
+
+def movable(v: Value) -> bool:
+    """Whether a value is made of atoms that a region can carry: not a list, nor anything known."""
+    return not isinstance(v, Known | ListValue)

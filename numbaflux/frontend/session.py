@@ -1,0 +1,90 @@
+"""What all functions read together share: constant arrays, and the functions being read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numba.core import ir, types
+from numba.core.dispatcher import Dispatcher
+
+from numbaflux.errors import UnsupportedError
+from numbaflux.frontend import fence, structure
+from numbaflux.frontend.read import Typed, capture, loc_of
+from numbaflux.frontend.tree import Node
+from numbaflux.frontend.values import (
+    NONE,
+    Known,
+    TupleValue,
+    Value,
+    array_type,
+    ir_type,
+    tuple_parts,
+)
+from numbaflux.ir.build import const
+from numbaflux.ir.nodes import Const, Global, Loc, Opaque, Scalar
+
+
+@dataclass
+class Session:
+    """One call of `read`."""
+
+    arrays: dict[int, Global] = field(default_factory=dict)
+    stack: list[Any] = field(default_factory=list)
+
+    def loc_of(self, loc: ir.Loc, py_func: Any) -> Loc:
+        return loc_of(loc, py_func)
+
+    @contextmanager
+    def reading(
+        self, py_func: Any, arg_types: tuple[types.Type, ...], dispatcher: Any, options: dict
+    ) -> Iterator[Typed]:
+        """A function's typed statements, checked; `with`, so that a function met again inside
+        itself is recognised."""
+        if py_func in self.stack:
+            raise UnsupportedError(
+                f"the recursion of `{py_func.__name__}`",
+                loc_of(ir.Loc(py_func.__code__.co_filename, py_func.__code__.co_firstlineno),
+                       py_func),
+                "a function that calls itself has no bounded program to differentiate",
+                "write the recursion as a loop, with an array as its stack",
+            )  # fmt: skip
+        self.stack.append(py_func)
+        try:
+            typed = capture(py_func, arg_types, options, dispatcher)
+            fence.check(typed)
+            yield typed
+        finally:
+            self.stack.pop()
+
+    def structure(self, typed: Typed) -> tuple[Node, ...]:
+        return structure.structure(typed)
+
+    def lift(self, value: Any, ty: types.Type, name: str, loc: Loc) -> Value:
+        """A Python object that is known while reading, as a value of a Numba type."""
+        ty = types.unliteral(ty.type if isinstance(ty, types.Optional) else ty)
+        if value is None:
+            return NONE
+        parts = tuple_parts(ty)
+        if parts is not None and isinstance(value, tuple):
+            items = zip(value, parts[0])
+            return TupleValue(tuple(self.lift(v, t, name, loc) for v, t in items), parts[1])
+        if isinstance(value, np.ndarray) and isinstance(ty, types.Array):
+            if id(value) not in self.arrays:
+                self.arrays[id(value)] = Global(name, value, array_type(ty, loc))
+            return self.arrays[id(value)]
+        if isinstance(value, str):
+            return Const(value, Opaque(types.unicode_type))
+        if isinstance(value, bool | int | float | np.number | np.bool_):
+            type = ir_type(ty, loc)
+            if isinstance(type, Scalar):
+                return const(value, type)
+        return Known(value)
+
+
+def dispatcher_of(f: Any) -> tuple[Any, Dispatcher | None]:
+    """The plain function and, if `f` is one, the dispatcher."""
+    return (f.py_func, f) if isinstance(f, Dispatcher) else (f, None)

@@ -1,0 +1,166 @@
+"""What memory a reference may point to, and who writes it.
+
+note [Sites]  A site is where an array begins to exist: the result of an Alloc or Extern, an array
+parameter, a global.  The sites of a reference are all it may point into: a fixpoint over views,
+carried values, the arms of an If, and arrays of references.  Two references may alias only if
+their sites meet.  Parameters of one element type may be one array for all we know, so as soon as
+one of them is written they share a site.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from numbaflux.ir.nodes import (
+    Accumulate,
+    Alloc,
+    Array,
+    Atom,
+    Block,
+    Extern,
+    For,
+    Function,
+    Gemm,
+    Global,
+    If,
+    Load,
+    Stmt,
+    Store,
+    Var,
+    View,
+    While,
+)
+from numbaflux.ir.walk import walk
+
+Site = Var | Global
+
+
+class Aliases:
+    """The sites of every reference of a function. note [Sites]"""
+
+    def __init__(self, fn: Function) -> None:
+        self._sites: dict[Atom, set[Site]] = defaultdict(set)
+        self._inside: dict[Site, set[Site]] = defaultdict(set)  # array of references: what it holds
+        for p in fn.params:
+            if isinstance(p.type, Array):
+                self._sites[p].add(p)
+        self._share_written_params(fn)
+        while self._grow(fn.block):
+            pass
+
+    def of(self, a: Atom) -> frozenset[Site]:
+        """The sites a reference may point into; none for a scalar."""
+        if isinstance(a, Global):
+            return frozenset((a,))
+        return frozenset(self._sites.get(a, ()))
+
+    def held(self, a: Atom) -> frozenset[Site]:
+        """The sites that the references stored in `a` may point into."""
+        return frozenset(s for site in self.of(a) for s in self._inside.get(site, ()))
+
+    def meet(self, a: Atom, b: Atom) -> bool:
+        return not self.of(a).isdisjoint(self.of(b))
+
+    def written(self, stmt: Stmt) -> frozenset[Site]:
+        """The sites a statement itself may write, without its regions."""
+        target = written_array(stmt)
+        return self.of(target) if target is not None else frozenset()
+
+    def written_in(self, block: Block) -> frozenset[Site]:
+        """The sites that anything in a block may write."""
+        return frozenset(s for stmt in walk(block) for s in self.written(stmt))
+
+    def _share_written_params(self, fn: Function) -> None:
+        """One site for all array parameters of an element type of which any is written."""
+        trial = _WithoutSharing(fn)
+        groups: dict[object, list[Var]] = defaultdict(list)
+        for p in fn.params:
+            if isinstance(p.type, Array):
+                groups[p.type.element].append(p)
+        for group in groups.values():
+            if len(group) > 1 and any(p in trial for p in group):
+                for p in group:
+                    self._sites[p].update(group)
+
+    def _grow(self, block: Block) -> bool:
+        changed = False
+
+        def flow(source: Atom, target: Atom) -> None:
+            nonlocal changed
+            if not isinstance(target.type, Array):
+                return
+            sites = self._sites[target]
+            before = len(sites)
+            sites |= self.of(source)
+            changed |= len(sites) > before
+
+        for stmt in walk(block):
+            match stmt:
+                case Alloc(result=r):
+                    if r not in self._sites[r]:
+                        self._sites[r].add(r)
+                        changed = True
+                case Extern(results=rs):
+                    for r in rs:
+                        if isinstance(r.type, Array) and r not in self._sites[r]:
+                            self._sites[r].add(r)
+                            changed = True
+                case View(result=r, base=base):
+                    flow(base, r)
+                case Load(result=r, array=array) if isinstance(r.type, Array):
+                    before = len(self._sites[r])
+                    self._sites[r] |= self.held(array)
+                    changed |= len(self._sites[r]) > before
+                case Store(array=array, value=v) if isinstance(v.type, Array):
+                    for site in self.of(array):
+                        before = len(self._inside[site])
+                        self._inside[site] |= self.of(v)
+                        changed |= len(self._inside[site]) > before
+                case If(results=rs, then=then, orelse=orelse):
+                    for r, a, b in zip(rs, then.yields, orelse.yields):
+                        flow(a, r)
+                        flow(b, r)
+                case For(results=rs, inits=inits, body=body):
+                    for r, i, p, y in zip(rs, inits, body.params[1:], body.yields):
+                        for target in (r, p):
+                            flow(i, target)
+                            flow(y, target)
+                case While(results=rs, inits=inits, body=body):
+                    for r, i, p, y in zip(rs, inits, body.params, body.yields[1:]):
+                        flow(y, r)
+                        flow(i, p)
+                        flow(y, p)
+                case _:
+                    pass
+        return changed
+
+
+class _WithoutSharing(Aliases):
+    """Which parameters are written, were they all distinct."""
+
+    def __init__(self, fn: Function) -> None:
+        super().__init__(fn)
+        self._written = self.written_in(fn.block)
+
+    def _share_written_params(self, fn: Function) -> None:
+        return
+
+    def __contains__(self, p: Var) -> bool:
+        return p in self._written
+
+
+def written_array(stmt: Stmt) -> Atom | None:
+    """The array a statement itself writes."""
+    match stmt:
+        case Store(array=array) | Accumulate(array=array):
+            return array
+        case Gemm(out=out):
+            return out
+        case _:
+            return None
+
+
+def written_params(fn: Function) -> tuple[Var, ...]:
+    """The array parameters a function may write, each taken to be an array of its own."""
+    trial = _WithoutSharing(fn)
+    return tuple(p for p in fn.params if p in trial)

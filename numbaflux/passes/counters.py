@@ -1,0 +1,233 @@
+"""Where in a cache a value of a loop belongs: an index for every trip of every loop.
+
+note [Positions]  A nest of `For`s at the top of the function whose trip counts are known when it is
+entered is *static*: a trip is named by the loops' counters, and a cache is an array with a
+dimension for each.  Any other loop is *dynamic*: its trips are numbered from 0 as they happen, by
+a counter threaded through the regions around it, and a cache is a growing array.
+
+    cnt = for i in range(n) carry (c = 0):
+        for j in range(m_i):
+            pos = c + j                      # the position of this trip
+        yield c + m_i
+
+A counter that no cache uses is dead code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from numbaflux.ir.build import Builder, index
+from numbaflux.ir.nodes import (
+    I64,
+    Array,
+    Atom,
+    Block,
+    Dim,
+    For,
+    Function,
+    If,
+    Prim,
+    Stmt,
+    Var,
+    While,
+)
+from numbaflux.ir.walk import defs, map_regions, regions, walk
+
+HOISTED = {"add", "sub", "mul", "neg", "max", "min"}  # what may be computed ahead: never raises
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """A loop among the loops around it. `index`: what names a trip. note [Positions]
+
+    `counts`: the trip counts of a static nest from the outside in; None if dynamic.
+    """
+
+    index: tuple[Atom, ...]
+    counts: tuple[Atom, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A program in which every loop's trips are named; `nests` by the first parameter of a body."""
+
+    fn: Function
+    nests: Mapping[Var, Nest]
+    hoist: Hoist
+
+
+@dataclass
+class Hoist:
+    """Integer expressions that can be computed at the root, before a loop is entered."""
+
+    available: set[Var]
+    definition: dict[Var, Stmt] = field(default_factory=dict)
+
+    def can(self, a: Atom) -> bool:
+        if not isinstance(a, Var) or a in self.available:
+            return True
+        match self.definition.get(a):
+            case Prim(op=op, args=args):
+                return op in HOISTED and all(self.can(x) for x in args)
+            case Dim(array=array):
+                return not isinstance(array, Var) or array in self.available
+            case _:
+                return False
+
+    def emit(self, b: Builder, a: Atom, done: dict[Var, Atom]) -> Atom:
+        """The value of `a`, computed by `b` at the root."""
+        if not isinstance(a, Var) or a in self.available:
+            return a
+        if a not in done:
+            stmt = self.definition[a]
+            if isinstance(stmt, Dim):
+                done[a] = b.dim(stmt.array, stmt.axis, a.name)
+            else:
+                assert isinstance(stmt, Prim)
+                args = [self.emit(b, x, done) for x in stmt.args]
+                done[a] = b.prim(stmt.op, *args, type=a.type, name=a.name)
+        return done[a]
+
+
+def counters(fn: Function) -> Counted:
+    """`fn` with a position for every loop."""
+    fn = replace(fn, block=_with_trips(fn.block))
+    hoist = Hoist(set(fn.params))
+    static = _static(fn.block, hoist)
+    threader = _Threader(static)
+    return Counted(replace(fn, block=threader.block(fn.block, None)), threader.nests, hoist)
+
+
+def _with_trips(block: Block) -> Block:
+    """Every While carries, first of all, the number of trips it has made."""
+    stmts: list[Stmt] = []
+    for stmt in block.stmts:
+        stmt = map_regions(stmt, _with_trips)
+        if isinstance(stmt, While):
+            trip, trips = Var("trip", I64), Var("trips", I64)
+            b = Builder(stmt.loc)
+            b.stmts += stmt.body.stmts
+            go, *nexts = stmt.body.yields
+            nexts = (go, b.add(trip, index(1), name="trip"), *nexts)
+            body = b.block((trip, *stmt.body.params), nexts)
+            stmt = While((trips, *stmt.results), (index(0), *stmt.inits), body, stmt.loc)
+        stmts.append(stmt)
+    return replace(block, stmts=tuple(stmts))
+
+
+def key_of(loop: For | While) -> Var:
+    """What names a loop: its counter."""
+    return loop.body.params[0]
+
+
+def _static(root: Block, hoist: Hoist) -> dict[Var, tuple[For, ...]]:
+    """The static loops, each with the loops around it and itself. Fills `hoist`."""
+    found: dict[Var, tuple[For, ...]] = {}
+
+    def visit(block: Block, outer: tuple[For, ...] | None, top: bool) -> None:
+        for stmt in block.stmts:
+            nest = None
+            if isinstance(stmt, For) and outer is not None and hoist.can(stmt.count):
+                nest = found[key_of(stmt)] = (*outer, stmt)
+            for region in regions(stmt):
+                inside = nest if not isinstance(stmt, If) else (None if top else outer)
+                visit(region, inside, False)
+            if top:
+                hoist.available.update(v for v in defs(stmt) if not _grows(v))
+            elif isinstance(stmt, Prim | Dim):
+                hoist.definition[stmt.result] = stmt
+
+    visit(root, (), True)
+    return found
+
+
+def _grows(v: Var) -> bool:
+    return isinstance(v.type, Array) and v.type.grows
+
+
+class _Threader:
+    """Threads the counters of dynamic loops through the regions around them.
+
+    `count`, in scope while a block is written: by loop, the atom that holds how often its body
+    has run so far; None outside all loops, where every loop starts from zero.
+    """
+
+    def __init__(self, static: dict[Var, tuple[For, ...]]) -> None:
+        self.static = static
+        self.nests: dict[Var, Nest] = {}
+
+    def block(self, block: Block, count: dict[Var, Atom] | None) -> Block:
+        return replace(block, stmts=tuple(t for s in block.stmts for t in self.stmt(s, count)))
+
+    def stmt(self, stmt: Stmt, count: dict[Var, Atom] | None) -> list[Stmt]:
+        match stmt:
+            case If():
+                return [self.if_(stmt, count)]
+            case For() | While():
+                return self.loop(stmt, count)
+            case _:
+                return [stmt]
+
+    def if_(self, stmt: If, count: dict[Var, Atom] | None) -> If:
+        if count is None:
+            return map_regions(stmt, lambda arm: self.block(arm, None))
+        after_then, after_orelse = dict(count), dict(count)
+        then = self.block(stmt.then, after_then)
+        orelse = self.block(stmt.orelse, after_orelse)
+        moved = self.dynamic_in(stmt)
+        results = tuple(Var("count", I64) for _ in moved)
+        count.update(zip(moved, results))
+        return replace(
+            stmt,
+            results=(*stmt.results, *results),
+            then=replace(then, yields=(*then.yields, *(after_then[k] for k in moved))),
+            orelse=replace(orelse, yields=(*orelse.yields, *(after_orelse[k] for k in moved))),
+        )
+
+    def loop(self, stmt: For | While, count: dict[Var, Atom] | None) -> list[Stmt]:
+        key, head, tail = key_of(stmt), Builder(stmt.loc), Builder(stmt.loc)
+        if key in self.static:
+            around = self.static[key]
+            nest = Nest(tuple(key_of(f) for f in around), tuple(f.count for f in around))
+        elif count is None:
+            nest = Nest((key,), None)
+        else:
+            nest = Nest((head.add(count[key], key, name="pos"),), None)
+        self.nests[key] = nest
+        inside = self.dynamic_in(stmt)
+        inits = tuple(index(0) if count is None else count[k] for k in inside)
+        params = tuple(Var("count", I64) for _ in inside)
+        here: dict[Var, Atom] = dict(zip(inside, params))
+        body = self.block(stmt.body, here)
+        results = tuple(Var("count", I64) for _ in inside)
+        new = replace(
+            stmt,
+            results=(*stmt.results, *results),
+            inits=(*stmt.inits, *inits),
+            body=Block(
+                (*body.params, *params),
+                (*head.stmts, *body.stmts),
+                (*body.yields, *(here[k] for k in inside)),
+            ),
+        )
+        if count is not None:
+            count.update(zip(inside, results))
+            if key in count:
+                count[key] = tail.add(count[key], _trips(tail, new), name="count")
+        return [new, *tail.stmts]
+
+    def dynamic_in(self, stmt: Stmt) -> list[Var]:
+        """The dynamic loops inside a statement's regions."""
+        return [
+            key_of(s)
+            for region in regions(stmt)
+            for s in walk(region)
+            if isinstance(s, For | While) and key_of(s) not in self.static
+        ]
+
+
+def _trips(b: Builder, loop: For | While) -> Atom:
+    """How often a loop's body ran."""
+    return loop.results[0] if isinstance(loop, While) else b.prim("max", loop.count, index(0))

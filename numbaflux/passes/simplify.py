@@ -1,0 +1,224 @@
+"""Cleaning: constants folded, equal expressions computed once, decided branches taken.
+
+One walk down the program with what is known so far: an environment that replaces variables, and a
+table of available expressions.  A Load is available until something may write its array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import replace
+
+from numbaflux.ir.build import fold
+from numbaflux.ir.nodes import (
+    Alloc,
+    Array,
+    Atom,
+    Block,
+    Const,
+    Dim,
+    For,
+    Function,
+    If,
+    Index,
+    Load,
+    Prim,
+    Raise,
+    Slice,
+    Stmt,
+    Transpose,
+    Var,
+    View,
+    While,
+)
+from numbaflux.ir.walk import defs, map_atoms, regions, walk
+from numbaflux.passes.alias import Aliases
+from numbaflux.passes.dead import dead_code
+
+COMMUTE = {"add", "mul", "eq", "ne", "and", "or", "bitand", "bitor", "bitxor"}
+
+
+def simplify(fn: Function) -> Function:
+    """An equal function with less to do."""
+    return dead_code(replace(fn, block=_Simplifier(fn).block(fn.block, {})))
+
+
+class _Simplifier:
+    def __init__(self, fn: Function) -> None:
+        self.alias = Aliases(fn)
+        self.env: dict[Var, Atom] = {}
+        self.definition: dict[Var, Stmt] = {}
+
+    def atom(self, a: Atom) -> Atom:
+        return self.env.get(a, a) if isinstance(a, Var) else a
+
+    def block(self, block: Block, available: dict[Hashable, Atom]) -> Block:
+        """The block simplified; `available` is that of the enclosing block, not changed."""
+        available = dict(available)
+        stmts: list[Stmt] = []
+        for stmt in block.stmts:
+            stmts += self.stmt(stmt, available)
+        return replace(block, stmts=tuple(stmts), yields=tuple(self.atom(a) for a in block.yields))
+
+    def stmt(self, stmt: Stmt, available: dict[Hashable, Atom]) -> Iterable[Stmt]:
+        old = stmt
+        stmt = map_atoms(stmt, self.atom)
+        if regions(stmt):
+            self.forget(available, old)
+            return self.regions(stmt, available)
+        if isinstance(stmt, Raise) and stmt.cond == Const(False, stmt.cond.type):
+            return ()
+        known = self.known(stmt, available)
+        if known is not None:
+            self.env[defs(stmt)[0]] = known
+            return ()
+        key = _key(stmt)
+        if key is not None:
+            available[key] = defs(stmt)[0]
+        self.forget(available, old)
+        self.definition.update((v, stmt) for v in defs(stmt))
+        return (stmt,)
+
+    def known(self, stmt: Stmt, available: dict[Hashable, Atom]) -> Atom | None:
+        """An atom that already has the statement's value."""
+        match stmt:
+            case Prim(result=r, op=op, args=args):
+                folded = fold(op, args, r.type)
+                if folded is not None:
+                    return folded
+            case Dim(array=array, axis=axis):
+                dim = self.dim(array, axis)
+                if dim is not None:
+                    return dim
+        return available.get(_key(stmt))
+
+    def dim(self, array: Atom, axis: int) -> Atom | None:
+        """The length of an axis where the definition of the array tells it."""
+        match self.definition.get(array) if isinstance(array, Var) else None:
+            case Alloc(result=r, shape=shape) if isinstance(r.type, Array) and not r.type.grows:
+                return shape[axis]
+            case View(base=base, how=Transpose(axes)):
+                return self.dim(base, axes[axis])
+            case View(base=base, how=Index(items)):
+                whole = Slice(None, None, None)
+                kept = [
+                    (item, base_axis)
+                    for item, base_axis in zip(items, _base_axes(items))
+                    if item is None or isinstance(item, Slice)
+                ]
+                item, base_axis = kept[axis]
+                if item == whole:
+                    return self.dim(base, base_axis)
+        return None
+
+    def forget(self, available: dict[Hashable, Atom], stmt: Stmt) -> None:
+        """Drop the loads that a statement, its regions included, may make stale."""
+        written = set(self.alias.written(stmt))
+        for region in regions(stmt):
+            written |= self.alias.written_in(region)
+        if written:
+            for key in [k for k in available if k[0] is Load]:
+                if not written.isdisjoint(self.alias.of(key[1])):
+                    del available[key]
+
+    def regions(self, stmt: Stmt, available: dict[Hashable, Atom]) -> Iterable[Stmt]:
+        match stmt:
+            case If(cond=Const(value=value)):
+                arm = self.block(stmt.then if value else stmt.orelse, available)
+                self.env.update(zip(stmt.results, arm.yields))
+                return arm.stmts
+            case If(results=results):
+                then = self.block(stmt.then, available)
+                orelse = self.block(stmt.orelse, available)
+                same = [_same(a, b) for a, b in zip(then.yields, orelse.yields)]
+                self.env.update((r, a) for r, a, s in zip(results, then.yields, same) if s)
+                return (_drop(replace(stmt, then=then, orelse=orelse), same),)
+            case For(count=Const(value=0)):
+                self.env.update(zip(stmt.results, stmt.inits))
+                return ()
+            case For(results=results, inits=inits, body=body):
+                same = [a is p for a, p in zip(body.yields, body.params[1:])]
+                for r, i, p, s in zip(results, inits, body.params[1:], same):
+                    if s:
+                        self.env[r] = self.env[p] = i
+                return (_drop(replace(stmt, body=self.block(body, available)), same),)
+            case While(results=results, inits=inits, body=body):
+                same = [a is p for a, p in zip(body.yields[1:], body.params)]
+                for r, i, p, s in zip(results, inits, body.params, same):
+                    if s:
+                        self.env[r] = self.env[p] = i
+                return (_drop(replace(stmt, body=self.block(body, available)), same),)
+            case _:
+                raise AssertionError(stmt)
+
+
+def _base_axes(items) -> list[int]:
+    """For each item of an Index the axis of the base it belongs to."""
+    axes, axis = [], 0
+    for item in items:
+        axes.append(axis)
+        axis += item is not None
+    return axes
+
+
+def _same(a: Atom, b: Atom) -> bool:
+    return a is b or (isinstance(a, Const) and isinstance(b, Const) and _const(a) == _const(b))
+
+
+def _const(a: Const) -> Hashable:
+    return (repr(a.value), a.type)  # repr: 0.0 is not -0.0, nan is nan
+
+
+def _drop(stmt: If | For | While, gone: list[bool]) -> Stmt:
+    """Without the results and carried values marked."""
+    keep = [not g for g in gone]
+
+    def pick(values) -> tuple:
+        return tuple(v for v, k in zip(values, keep) if k)
+
+    match stmt:
+        case If():
+            return replace(
+                stmt,
+                results=pick(stmt.results),
+                then=replace(stmt.then, yields=pick(stmt.then.yields)),
+                orelse=replace(stmt.orelse, yields=pick(stmt.orelse.yields)),
+            )
+        case For(body=body):
+            body = replace(
+                body, params=(body.params[0], *pick(body.params[1:])), yields=pick(body.yields)
+            )
+        case While(body=body):
+            body = replace(
+                body, params=pick(body.params), yields=(body.yields[0], *pick(body.yields[1:]))
+            )
+    return replace(stmt, results=pick(stmt.results), inits=pick(stmt.inits), body=body)
+
+
+def _key(stmt: Stmt) -> tuple | None:
+    """What makes two statements compute the same, None if they never do."""
+
+    def atoms(values: Iterable[Atom]) -> tuple:
+        return tuple(_const(a) if isinstance(a, Const) else a for a in values)
+
+    match stmt:
+        case Prim(result=r, op=op, args=args):
+            parts = atoms(args)
+            if op in COMMUTE:
+                parts = (
+                    tuple(sorted(parts, key=id))
+                    if not any(isinstance(p, tuple) for p in parts)
+                    else parts
+                )
+            return (Prim, op, parts, r.type)
+        case Dim(array=array, axis=axis) if not array.type.grows:
+            return (Dim, array, axis)
+        case Load(array=array, index=index):
+            return (Load, array, atoms(index))
+        case _:
+            return None
+
+
+def count(fn: Function) -> int:
+    """How many statements a function has, those of its regions included."""
+    return sum(1 for _ in walk(fn.block))

@@ -1,0 +1,268 @@
+"""Shadows: the memory beside the memory.
+
+note [Shadows]  Every active array has a shadow of its shape and its aliasing: the shadow of a view
+is the same view of the shadow, and a reference that is carried, chosen or stored has a twin that
+is carried, chosen and stored with it.  `duplicate` writes these twins into a program before it is
+reversed, so that "which shadow, at this iteration" is a value like any other.
+
+note [Private]  An array whose reference stays in the block that allocates it (never yielded, never
+stored) needs no twin: the reverse sweep makes its shadow anew, zeroed, where it mirrors that block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from numbaflux.ir.build import Builder, full_slice
+from numbaflux.ir.nodes import (
+    Alloc,
+    Array,
+    Atom,
+    Block,
+    For,
+    Function,
+    Gemm,
+    If,
+    Index,
+    Load,
+    Stmt,
+    Store,
+    Type,
+    Var,
+    View,
+    While,
+)
+from numbaflux.ir.walk import globals_of, map_regions, regions, walk
+from numbaflux.passes.activity import Activity
+from numbaflux.passes.alias import Aliases, Site
+from numbaflux.passes.places import Places
+
+
+def shadow_type(type: Type) -> Type:
+    """The type of a shadow or tangent: that of its primal, but writable."""
+    if isinstance(type, Array):
+        return replace(type, readonly=False, element=shadow_type(type.element))
+    return type
+
+
+def shadow_var(v: Var) -> Var:
+    """A variable for the shadow, tangent or adjoint of `v`."""
+    return Var(f"d_{v.name}", shadow_type(v.type))
+
+
+def zeros_like(b: Builder, a: Atom, name: str | None = None) -> Var:
+    """A new zeroed array of the shape and the type of `a`."""
+    assert isinstance(a.type, Array)
+    name = name or f"d_{getattr(a, 'name', 'array')}"
+    shape = [b.dim(a, axis) for axis in range(a.type.ndim)]
+    type = shadow_type(a.type)
+    if a.type.layout != "A":
+        return b.alloc(shape, type, name=name)
+    made = b.alloc(shape, replace(type, layout="C"), name=name)
+    return b.view(made, Index((full_slice(),) * a.type.ndim), type, name)
+
+
+def inactive_shadow(fn: Function, active: Activity, shadows: Mapping[Atom, Atom]) -> Iterator[Atom]:
+    """Parameters and globals without a shadow that share a reference with active memory."""
+    for a in (*fn.params, *globals_of(fn.block)):
+        if isinstance(a.type, Array) and a in active and a not in shadows:
+            yield a
+
+
+def add_array(b: Builder, target: Atom, source: Atom) -> None:
+    """target[...] += source[...], element by element."""
+    assert isinstance(target.type, Array)
+
+    def nest(axis: int, index: list[Atom]) -> None:
+        if axis == target.type.ndim:
+            b.accumulate(target, index, b.load(source, index))
+            return
+        with b.for_(b.dim(source, axis), index="ijkl"[axis % 4]) as loop:
+            nest(axis + 1, [*index, loop.k])
+
+    nest(0, [])
+
+
+def copy_array(b: Builder, a: Atom, name: str) -> Var:
+    """A new array with the contents of `a`."""
+    assert isinstance(a.type, Array)
+    shape = [b.dim(a, axis) for axis in range(a.type.ndim)]
+    copy = b.alloc(shape, replace(a.type, layout="C", readonly=False), zero=True, name=name)
+    add_array(b, copy, a)
+    return copy
+
+
+# ---- twins -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicated:
+    """A program with twins: its function and the shadow of each reference that has one."""
+
+    fn: Function
+    shadows: Mapping[Atom, Atom]
+
+
+def private_sites(fn: Function) -> frozenset[Site]:
+    """Allocations of numbers whose reference never leaves their block. note [Private]"""
+    allocated = {
+        s.result
+        for s in walk(fn.block)
+        if isinstance(s, Alloc) and not isinstance(s.result.type.element, Array)
+    }
+    return frozenset(allocated - _escaping(fn))
+
+
+def _escaping(fn: Function) -> set[Site]:
+    alias = Aliases(fn)
+    out: set[Site] = set()
+
+    def leave(atoms: Iterable[Atom]) -> None:
+        for a in atoms:
+            out.update(alias.of(a))
+
+    leave(fn.results)
+    for stmt in walk(fn.block):
+        for region in regions(stmt):
+            leave(region.yields)
+        match stmt:
+            case Store(value=v):
+                leave((v,))
+            case For(inits=inits) | While(inits=inits):
+                leave(inits)
+    return out
+
+
+def duplicate(fn: Function, active: Activity, shadows: Mapping[Atom, Atom]) -> Duplicated:
+    """`fn` with a twin beside every statement that makes an active, not private, reference.
+
+    `shadows`: those of the parameters in `wrt`. note [Shadows]
+    """
+    return _Duplicate(fn, active, dict(shadows)).run(fn)
+
+
+class _Duplicate:
+    def __init__(self, fn: Function, active: Activity, shadows: dict[Atom, Atom]) -> None:
+        self.active, self.shadows = active, shadows
+        self.private = private_sites(fn)
+
+    def twinned(self, a: Atom) -> bool:
+        return (
+            isinstance(a.type, Array)
+            and a in self.active
+            and not self.active.alias.of(a) <= self.private
+        )
+
+    def twin(self, v: Var) -> Var:
+        self.shadows[v] = d = shadow_var(v)
+        return d
+
+    def run(self, fn: Function) -> Duplicated:
+        b = Builder()
+        for a in inactive_shadow(fn, self.active, self.shadows):
+            self.shadows[a] = zeros_like(b, a)
+        block = self.block(fn.block)
+        block = replace(block, stmts=(*b.stmts, *block.stmts))
+        return Duplicated(replace(fn, block=block), self.shadows)
+
+    def block(self, block: Block) -> Block:
+        return replace(block, stmts=tuple(t for s in block.stmts for t in self.stmt(s)))
+
+    def stmt(self, stmt: Stmt) -> Iterator[Stmt]:
+        match stmt:
+            case Alloc(result=r, shape=shape) if self.twinned(r):
+                yield stmt
+                yield Alloc(self.twin(r), shape, True, stmt.loc)
+            case View(result=r, base=base, how=how) if self.twinned(r):
+                yield stmt
+                yield View(self.twin(r), self.shadows[base], how, stmt.loc)
+            case Load(result=r, array=array, index=index) if self.twinned(r):
+                yield stmt
+                yield Load(self.twin(r), self.shadows[array], index, stmt.loc)
+            case Store(array=array, index=index, value=v) if self.twinned(v):
+                yield stmt
+                yield Store(self.shadows[array], index, self.shadows[v], stmt.loc)
+            case If(results=results):
+                then, orelse = self.block(stmt.then), self.block(stmt.orelse)
+                which = [i for i, r in enumerate(results) if self.twinned(r)]
+                twins = tuple(self.twin(results[i]) for i in which)
+                yield replace(
+                    stmt,
+                    results=(*results, *twins),
+                    then=self.yielding(then, [then.yields[i] for i in which]),
+                    orelse=self.yielding(orelse, [orelse.yields[i] for i in which]),
+                )
+            case For() | While():
+                yield self.loop(stmt)
+            case _:
+                yield stmt
+
+    def loop(self, stmt: For | While) -> Stmt:
+        body, skip = stmt.body, isinstance(stmt, For)
+        carried = body.params[1:] if skip else body.params
+        nexts = body.yields if skip else body.yields[1:]
+        which = [i for i, p in enumerate(carried) if self.twinned(p)]
+        params = tuple(self.twin(carried[i]) for i in which)
+        inits = tuple(self.shadows[stmt.inits[i]] for i in which)
+        body = replace(self.block(body), params=(*body.params, *params))
+        body = self.yielding(body, [nexts[i] for i in which])
+        results = tuple(self.twin(stmt.results[i]) for i in which)
+        return replace(
+            stmt, results=(*stmt.results, *results), inits=(*stmt.inits, *inits), body=body
+        )
+
+    def yielding(self, block: Block, references: list[Atom]) -> Block:
+        return replace(block, yields=(*block.yields, *(self.shadows[a] for a in references)))
+
+
+# ---- before the reverse sweep ------------------------------------------------------------------
+
+
+def serial(fn: Function) -> Function:
+    """`fn` with its parallel loops run one trip after the other."""
+
+    def visit(block: Block) -> Block:
+        return replace(block, stmts=tuple(map_regions(_serial(s), visit) for s in block.stmts))
+
+    return replace(fn, block=visit(fn.block))
+
+
+def _serial(stmt: Stmt) -> Stmt:
+    return replace(stmt, parallel=False) if isinstance(stmt, For) else stmt
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A program that copies the factors of matrix products which are overwritten later.
+
+    `factors`: what the reverse of out += a @ b reads in the place of a and b.
+    """
+
+    fn: Function
+    factors: Mapping[Gemm, tuple[Atom, Atom]]
+
+
+def keep_factors(fn: Function, active: Activity) -> Kept:
+    """`fn` with a copy of each factor that its reverse needs and would not find."""
+    places = Places(fn)
+    factors: dict[Gemm, tuple[Atom, Atom]] = {}
+
+    def factor(b: Builder, stmt: Gemm, a: Atom, wanted: bool) -> Atom:
+        if not wanted or (places.intact(stmt, a) and places.lasting(a)):
+            return a
+        return copy_array(b, a, getattr(a, "name", "matrix"))
+
+    def visit(block: Block) -> Block:
+        b = Builder()
+        for stmt in block.stmts:
+            b.loc = stmt.loc
+            if isinstance(stmt, Gemm) and stmt.out in active:
+                factors[stmt] = (
+                    factor(b, stmt, stmt.a, stmt.b in active),
+                    factor(b, stmt, stmt.b, stmt.a in active),
+                )
+            b.append(map_regions(stmt, visit))
+        return replace(block, stmts=tuple(b.stmts))
+
+    return Kept(replace(fn, block=visit(fn.block)), factors)

@@ -1,0 +1,255 @@
+"""Reverse mode: the primal forward, then its statements backward, moving cotangents.
+
+    f_vjp(params, shadows of the arrays in wrt, cotangents of the float results)
+        -> results, cotangents of the scalars in wrt
+
+A shadow holds on entry the cotangent of its array's final contents and on exit that of the initial
+ones; the cotangent of an array that is a result is added to its shadow first.  An absent adjoint
+is zero: the first contribution creates it, and what nothing contributes to is not written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from numbaflux.ir.build import Builder, zero_of
+from numbaflux.ir.nodes import (
+    Accumulate,
+    Alloc,
+    Array,
+    Atom,
+    Block,
+    Dim,
+    Extern,
+    For,
+    Function,
+    Gemm,
+    If,
+    Load,
+    Prim,
+    Print,
+    Raise,
+    Stmt,
+    Store,
+    Var,
+    View,
+    While,
+)
+from numbaflux.passes.accumulate import accumulate
+from numbaflux.passes.activity import Activity
+from numbaflux.passes.counters import counters
+from numbaflux.passes.simplify import simplify
+from numbaflux.rules.table import Sym, contribution, has_partial
+from numbaflux.transforms.memory import (
+    add_array,
+    duplicate,
+    keep_factors,
+    serial,
+    shadow_type,
+    shadow_var,
+)
+from numbaflux.transforms.regions import reverse_for, reverse_if, reverse_while
+from numbaflux.transforms.values import Values
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeps:
+    """A function taken apart for reverse mode: the forward sweep and the reverse sweep.
+
+    `forward` computes `results` and everything the reverse sweep needs, which may run any number
+    of times after it: `reverse` reads `seeds` (the cotangents of `of`, in order), adds into
+    `shadows`, and leaves the cotangents of the scalars in wrt in `cotangents`.
+    """
+
+    params: tuple[Var, ...]
+    forward: tuple[Stmt, ...]
+    results: tuple[Atom, ...]
+    shadows: tuple[Var, ...]
+    seeds: tuple[Var, ...]
+    reverse: tuple[Stmt, ...]
+    cotangents: tuple[Atom, ...]
+
+
+def vjp(fn: Function, wrt: Iterable[Var], of: Iterable[int] | None = None) -> Function:
+    """The function that runs `fn` and pulls cotangents back to its parameters `wrt`.
+
+    `of`: which results have a cotangent; by default all that are floating point.
+    """
+    s = sweeps(fn, wrt, of)
+    block = Block(
+        (*s.params, *s.shadows, *s.seeds),
+        (*s.forward, *s.reverse),
+        (*s.results, *s.cotangents),
+    )
+    return replace(fn, name=f"vjp_{fn.name}", block=block)
+
+
+def sweeps(fn: Function, wrt: Iterable[Var], of: Iterable[int] | None = None) -> Sweeps:
+    """The two sweeps of `fn` apart, for a reverse sweep that runs several times."""
+    wrt = tuple(wrt)
+    fn = accumulate(simplify(serial(fn)))
+    which = range(len(fn.results)) if of is None else of
+    outputs = [fn.results[i] for i in which if fn.results[i].type.is_float]
+    active = Activity(fn, wrt, outputs)
+    shadows = {p: shadow_var(p) for p in wrt if isinstance(p.type, Array)}
+    seeds = tuple(_seed(a) for a in outputs)
+    kept = keep_factors(fn, active)
+    twins = duplicate(kept.fn, active, shadows)
+    params = (*fn.params, *shadows.values())
+    values = Values(counters(replace(fn, block=replace(twins.fn.block, params=params))))
+    reverse = Reverse(active, twins.shadows, kept.factors, values)
+    reverse.run(zip(outputs, seeds))
+    values.decide()
+    b = reverse.run(zip(outputs, seeds))
+    return Sweeps(
+        fn.params,
+        tuple(values.forward()),
+        fn.results,
+        tuple(shadows.values()),
+        seeds,
+        tuple(b.stmts),
+        tuple(reverse.adjoint(p) for p in wrt if p not in shadows),
+    )
+
+
+def _seed(a: Atom) -> Var:
+    name = a.name if isinstance(a, Var) else "result"
+    return Var(f"ct_{name}" if name != "t" else "ct", shadow_type(a.type))
+
+
+class Reverse:
+    """The reverse sweep while it is written. One method a kind of statement, regions.py the rest.
+
+    `adjoints`: what has been contributed so far to each active scalar, as atoms of `b`.
+    """
+
+    def __init__(
+        self,
+        active: Activity,
+        shadows: Mapping[Atom, Atom],
+        factors: Mapping[Gemm, tuple[Atom, Atom]],
+        values: Values,
+    ) -> None:
+        self.active, self.shadows, self.factors, self.values = active, shadows, factors, values
+        self.adjoints: dict[Var, Atom] = {}
+        self.b = Builder()
+
+    def run(self, seeds: Iterable[tuple[Atom, Var]]) -> Builder:
+        """The whole sweep, from the cotangents of the results."""
+        self.adjoints, self.b = {}, Builder()
+        root = self.values.places.root
+        with self.values.mirror(root, self.b):
+            for a, ct in seeds:
+                if a not in self.active:
+                    continue
+                if isinstance(a.type, Array):
+                    add_array(self.b, self.shadow(a), ct)
+                else:
+                    self.contribute(a, ct)
+            self.block(root)
+        return self.b
+
+    def block(self, block: Block) -> None:
+        for stmt in reversed(block.stmts):
+            self.b.loc = stmt.loc
+            self.stmt(stmt)
+
+    def stmt(self, stmt: Stmt) -> None:
+        match stmt:
+            case Prim():
+                self.prim(stmt)
+            case Load(result=r, array=array, index=i):
+                d = self.adjoints.pop(r, None)
+                if d is not None:
+                    self.b.accumulate(self.shadow(array), self.need(*i), d)
+            case Store(array=array, index=i, value=v):
+                if array in self.active and not isinstance(v.type, Array):
+                    shadow, place = self.shadow(array), self.need(*i)
+                    d = self.b.load(shadow, place, f"d_{_name(v)}")
+                    self.b.store(shadow, place, zero_of(d.type))
+                    self.contribute(v, d)
+            case Accumulate(array=array, index=i, value=v):
+                if array in self.active and v in self.active:
+                    d = self.b.load(self.shadow(array), self.need(*i), f"d_{_name(v)}")
+                    self.contribute(v, d)
+            case Gemm(out=out):
+                if out in self.active:
+                    self.gemm(stmt, self.shadow(out))
+            case If():
+                reverse_if(self, stmt)
+            case For():
+                reverse_for(self, stmt)
+            case While():
+                reverse_while(self, stmt)
+            case Alloc() | View() | Dim() | Extern() | Raise() | Print():
+                pass
+            case _:
+                assert_never(stmt)
+
+    def prim(self, stmt: Prim) -> None:
+        d = self.adjoints.pop(stmt.result, None)
+        if d is None:
+            return
+        need = self.values.need
+        args = [Sym(self.b, lambda a=a: need(a)) for a in stmt.args]
+        result = Sym(self.b, lambda: need(stmt.result))
+        for i, a in enumerate(stmt.args):
+            if a in self.active and has_partial(stmt.op, i):
+                self.contribute(a, contribution(self.b, stmt.op, i, d, args, result))
+
+    def gemm(self, stmt: Gemm, d_out: Atom) -> None:
+        a, b = self.factors[stmt]
+        if stmt.a in self.active:
+            self.b.gemm(self.shadow(stmt.a), d_out, self.b.transposed(self.values.need(b)))
+        if stmt.b in self.active:
+            self.b.gemm(self.shadow(stmt.b), self.b.transposed(self.values.need(a)), d_out)
+
+    # ---- adjoints and shadows ------------------------------------------------------------------
+
+    def need(self, *atoms: Atom) -> tuple[Atom, ...]:
+        return tuple(self.values.need(a) for a in atoms)
+
+    def contribute(self, a: Atom, d: Atom) -> None:
+        """d_a += d, for a scalar; nothing if it is not active."""
+        if isinstance(a, Var) and a in self.active:
+            d = self.b.cast(d, a.type)
+            before = self.adjoints.get(a)
+            name = f"d_{_name(a)}"
+            self.adjoints[a] = d if before is None else self.b.add(before, d, name)
+
+    def adjoint(self, a: Atom) -> Atom:
+        """The adjoint of a scalar so far."""
+        return self.adjoints.get(a) or zero_of(a.type)
+
+    def shadow(self, a: Atom) -> Atom:
+        """The shadow of an array at the trip being reversed. note [Private] in memory.py"""
+        if a in self.shadows:
+            return self.values.need(self.shadows[a])
+        assert isinstance(a, Var)
+        scope = self.values.scopes[self.values.places.home[a]]
+        made = (a, "shadow")
+        if made not in scope.memo:
+            scope.memo[made] = self._private_shadow(a, scope.b)
+        return scope.memo[made]
+
+    def _private_shadow(self, a: Var, b: Builder) -> Var:
+        stmt = self.values.places.definition[a]
+        match stmt:
+            case Alloc(result=r, shape=shape):
+                type = shadow_type(r.type)
+                if r.type.grows:
+                    type = replace(type, grows=False)
+                    shape = (b.dim(r, 0),)
+                return b.alloc(self.need(*shape), type, name=f"d_{a.name}")
+            case View(result=r, base=base, how=how):
+                like = View(r, base, how)
+                how = self.values.mapped(like).how
+                return b.view(self.shadow(base), how, shadow_type(r.type), f"d_{a.name}")
+            case _:
+                raise AssertionError(stmt)
+
+
+def _name(a: Atom) -> str:
+    return a.name if isinstance(a, Var) else "t"
