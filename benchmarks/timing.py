@@ -49,7 +49,7 @@ def ratio(
 ) -> Ratio:
     """The time of f in times of g, both called with `args`, in turns so that noise hits both.
 
-    Arguments are not copied: give functions that leave them as they are. Each is called once before.
+    Arguments are not copied: give functions that leave them as they are.
     """
     f(*args), g(*args)
     counts = calls_for(f, args, seconds), calls_for(g, args, seconds)

@@ -1,7 +1,7 @@
 """Every program of the corpus: its value, both modes, differences, second order, side effects.
 
-note [Shared arguments]: an array passed twice has one shadow. Its cotangents are either one array,
-counted once, or two arrays, whose sum is the derivative.
+note [Shared arguments]: an array passed twice has two cotangents, whose sum is the derivative, or
+one, counted once.  Written, it would need one shadow under two names: a ValueError.
 """
 
 import math
@@ -84,6 +84,18 @@ def test_float32_primal(p):
 @pytest.mark.parametrize("p", PROGRAMS, ids=str)
 def test_first_order(p):
     check_first_order(p, identity=1e-12, rtol=1e-6, step=1e-3)
+
+
+def test_an_array_passed_twice_and_written_is_refused():
+    def doubled(x, y):
+        for i in range(x.size):
+            x[i] = x[i] * y[i] + 1.0
+        return y[0]
+
+    x = np.array([0.4, 0.9, -0.3])
+    with pytest.raises(ValueError, match="overlap"):
+        nf.grad(doubled)(x, x[::-1][::-1])
+    assert nf.grad(doubled)(x, x.copy()).tolist() == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("p", FLOAT32, ids=str)

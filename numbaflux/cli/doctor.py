@@ -32,7 +32,8 @@ def svml() -> str:
     """Whether Numba links Intel's vector mathematics (the package icc_rt)."""
     if not llvm.has_svml:
         return "no (this llvmlite is built without it)"
-    return "yes" if numba.config.USING_SVML else "no (the library is not installed)"
+    using = numba.config.USING_SVML  # pyright: ignore[reportPrivateImportUsage]
+    return "yes" if using else "no (the library is not installed)"
 
 
 @numba.njit(parallel=True)
@@ -46,7 +47,8 @@ def _touch(n):
 def threading_layer() -> str:
     """The layer that a parallel loop starts, and its threads."""
     _touch(4)
-    return f"{numba.threading_layer()}, {numba.get_num_threads()} threads"
+    layer = numba.threading_layer()  # pyright: ignore[reportPrivateImportUsage]
+    return f"{layer}, {numba.get_num_threads()} threads"
 
 
 def cuda() -> str:

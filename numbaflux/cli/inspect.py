@@ -75,7 +75,8 @@ def fastest(f: Callable[..., Any], args: Sequence[Any], budget: float = 1.0) -> 
 
 def derivative(f: Callable[..., Any], result: Any, argnums: tuple[int, ...]) -> tuple[str, Any]:
     """The name of the derivative that suits the result, and the derivative."""
-    which: Any = argnums if len(argnums) > 1 else argnums[0]
+    first, *more = argnums
+    which: Any = argnums if more else first
     if np.ndim(result) == 0 and not isinstance(result, tuple):
         return "grad", nf.grad(f, argnums=which)
     return "jacobian", nf.jacobian(f, argnums=which)

@@ -175,16 +175,19 @@ class Broadcast:
         ]
 
 
-def broadcast(b: Builder, operands: Sequence[Operand], onto: Atom | None = None) -> Broadcast:
-    """Broadcast operands together, or onto an array; raises ValueError where that is impossible."""
-    shapes = _shapes(b, operands if onto is None else [onto, *operands])
-    target = shapes.pop(0) if onto is not None else None
-    ndim = max((len(s) for s in shapes), default=0) if target is None else len(target)
+def broadcast(
+    b: Builder, shapes: Sequence[Sequence[Atom]], onto: Sequence[Atom] | None = None
+) -> Broadcast:
+    """Broadcast shapes together, or onto a given one; raises ValueError where that is impossible.
+
+    Equal lengths are known to be equal only if they are the same atom: see `shapes_of`.
+    """
+    ndim = max((len(s) for s in shapes), default=0) if onto is None else len(onto)
     wrong: list[Atom] = []
     lengths: list[Atom] = []
     for axis in range(ndim):
         own = [s[axis - ndim] for s in shapes if len(s) >= ndim - axis]
-        length = _together(b, own) if target is None else target[axis]
+        length = _together(b, own) if onto is None else onto[axis]
         wrong += [_cannot(b, n, length) for n in dict.fromkeys(own)]
         lengths.append(length)
     wrong += [b.prim("ne", n, ONE) for s in shapes for n in s[: max(len(s) - ndim, 0)]]
@@ -193,7 +196,7 @@ def broadcast(b: Builder, operands: Sequence[Operand], onto: Atom | None = None)
     return Broadcast(tuple(lengths), tuple(_factors(b, own, lengths, known) for own in shapes))
 
 
-def _shapes(b: Builder, operands: Sequence[Operand]) -> list[list[Atom]]:
+def shapes_of(b: Builder, operands: Sequence[Operand]) -> list[list[Atom]]:
     """The operands' shapes; one operand met twice is asked once."""
     known: dict[int, list[Atom]] = {}
     for x in operands:
@@ -272,7 +275,8 @@ def elementwise(
         return elementwise(b, [value], result, copied, out)
     if out is None:
         return materialise(b, lazy_elementwise(b, operands, result, scalar_fn), name)
-    found = broadcast(b, operands, out)
+    whole, *shapes = shapes_of(b, [out, *operands])
+    found = broadcast(b, shapes, whole)
 
     def body(at: list[Atom]) -> None:
         value = scalar_fn(b, *found.elements(b, operands, at))
@@ -287,7 +291,7 @@ def lazy_elementwise(
 ) -> Lazy:
     """scalar_fn over broadcast operands: the shapes are checked now, the elements come later."""
     operands = tuple(operands)
-    found = broadcast(b, operands)
+    found = broadcast(b, shapes_of(b, operands))
 
     def at(b: Builder, index: Sequence[Atom]) -> Atom:
         return b.cast(scalar_fn(b, *found.elements(b, operands, index)), result.element)
@@ -325,7 +329,7 @@ def add_to(b: Builder, out: Atom, value: Operand, may_alias: bool = False) -> No
     """out[...] += value, broadcast."""
     if may_alias:
         value = elementwise(b, [value], _type_of(value), copied)
-    found = broadcast(b, [value], out)
+    found = broadcast(b, [shape(b, value)], shape(b, out))
 
     def body(at: list[Atom]) -> None:
         b.accumulate(out, at, b.cast(*found.elements(b, [value], at), element_type(out)))

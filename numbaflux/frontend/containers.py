@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from numba.core import types
 
 from numbaflux.frontend import arrays, convert, views
+from numbaflux.frontend.scalars import common
 from numbaflux.frontend.scalars import convert as number
 from numbaflux.frontend.values import (
     Call,
@@ -29,7 +30,7 @@ from numbaflux.frontend.values import (
     same_shape,
 )
 from numbaflux.ir.build import Builder, full_slice, index
-from numbaflux.ir.nodes import BOOL, I64, Array, Atom, Const, Opaque, Scalar
+from numbaflux.ir.nodes import BOOL, I64, Array, Atom, Block, Const, Opaque, Scalar
 
 if TYPE_CHECKING:
     from numbaflux.frontend.lower import Lowering
@@ -220,17 +221,9 @@ def _pick_atom(b: Builder, atoms: Sequence[Atom], k: Atom) -> Atom:
         if isinstance(type, Scalar):
             result = b.select(found, here, other)
         else:
-            with b.arm() as yes:
-                yes.yields = ()
-            blocks = [_yielding(yes.block, here), _yielding(yes.block, other)]
-            (result,) = b.if_(found, *blocks)
+            arms = [Block(yields=(a,)) for a in (here, other)]
+            (result,) = b.if_(found, *arms)
     return result
-
-
-def _yielding(block, a: Atom):
-    from dataclasses import replace
-
-    return replace(block, yields=(a,))
 
 
 def tuple_item(low: Lowering, v: TupleValue, k: Value) -> Value:
@@ -275,8 +268,6 @@ def compare(low: Lowering, op: str, v: TupleValue, w: TupleValue) -> Atom:
 def _item_test(low: Lowering, op: str, x: Value, y: Value) -> Atom:
     if isinstance(x, TupleValue) and isinstance(y, TupleValue):
         return compare(low, op, x, y)
-    from numbaflux.frontend.scalars import common
-
     return low.b.prim(op, *common(low.b, [x, y]), type=BOOL)
 
 
@@ -313,6 +304,17 @@ def repeated(low: Lowering, v: Value, n: Atom, name: str) -> Value:
         at = b.add(b.mul(outer.k, items.count), inner.k)
         b.store(cells, [at], items.at(inner.k))
         b.store(length, [ZERO], b.add(at, ONE))
+    return ListValue(cells, length)
+
+
+def copied(low: Lowering, items: Items, ty: types.List, name: str) -> Value:
+    """A list with the given items."""
+    b, element = low.b, ir_type(ty.dtype, low.loc)
+    cells = b.alloc([ZERO], Array(element, 1, grows=True), zero=False, name=name)
+    length = b.alloc([ONE], Array(I64, 1), zero=True, name=f"n_{name}")
+    with b.for_(items.count) as loop:
+        b.store(cells, [loop.k], convert.coerce(b, items.at(loop.k), ty.dtype))
+        b.store(length, [ZERO], b.add(loop.k, ONE))
     return ListValue(cells, length)
 
 

@@ -10,12 +10,10 @@ import numpy as np
 from numbaflux.frontend.arrays import (
     ONE,
     ZERO,
-    Lazy,
     Operand,
     as_array,
     assign,
     check,
-    copied,
     copy,
     differ,
     element,
@@ -30,7 +28,7 @@ from numbaflux.frontend.arrays import (
 )
 from numbaflux.frontend.calls import Call, as_index, lengths
 from numbaflux.ir.build import Builder, array_of, const, index
-from numbaflux.ir.nodes import F64, I64, Array, Atom, Const, Scalar
+from numbaflux.ir.nodes import F64, I64, Atom, Const, Scalar
 
 # ---- of one value ------------------------------------------------------------------------------
 
@@ -109,7 +107,7 @@ def _steps(b: Builder, start: Atom, stop: Atom, step: Atom) -> Atom:
     return b.cast(b.prim("ceil", quotient), I64)
 
 
-def linspace(b: Builder, call: Call, start: Atom, stop: Atom, num: Atom = index(50)) -> Atom:
+def linspace(b: Builder, call: Call, start: Atom, stop: Atom, num: Any = 50) -> Atom:
     """num points from start to stop, both included."""
     start, stop = b.cast(start, F64), b.cast(stop, F64)
     count = as_index(b, num)

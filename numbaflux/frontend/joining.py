@@ -25,13 +25,12 @@ from numbaflux.frontend.arrays import (
     new,
     rank,
     shape,
-    size,
 )
 from numbaflux.frontend.calls import Call, as_index, axis_of, integer, lengths
 from numbaflux.frontend.reductions import total
 from numbaflux.frontend.views import flattened, flipped, raveled, reshaped, transposed, with_axis
-from numbaflux.ir.build import Builder, array_of, full_slice, index
-from numbaflux.ir.nodes import I64, Array, Atom, Slice
+from numbaflux.ir.build import Builder, array_of
+from numbaflux.ir.nodes import I64, Array, Atom
 
 # ---- side by side ------------------------------------------------------------------------------
 

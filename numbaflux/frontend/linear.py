@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from numbaflux.frontend.arrays import (
-    ONE,
     ZERO,
     Lazy,
     Operand,
@@ -24,7 +23,6 @@ from numbaflux.frontend.arrays import (
     lazy_elementwise,
     loops,
     materialise,
-    memory_order,
     new,
     rank,
     shape,
@@ -33,8 +31,8 @@ from numbaflux.frontend.calls import Call, as_index, axis_of
 from numbaflux.frontend.creation import diagonal
 from numbaflux.frontend.reductions import extreme_of, folded, sum_of, total
 from numbaflux.frontend.views import raveled, with_axis
-from numbaflux.ir.build import Builder, const, index
-from numbaflux.ir.nodes import I64, Array, Atom, Const, Scalar
+from numbaflux.ir.build import Builder, const
+from numbaflux.ir.nodes import Array, Atom, Const, Scalar
 
 # ---- products ----------------------------------------------------------------------------------
 

@@ -18,11 +18,12 @@ from typing import Any, assert_never
 from numba.core import ir, types
 
 from numbaflux.errors import UnsupportedError
-from numbaflux.frontend import convert, statements
+from numbaflux.frontend import arrays, convert, statements
 from numbaflux.frontend.containers import Items, items_of
+from numbaflux.frontend.facts import Facts, facts
 from numbaflux.frontend.merge import Env, Side, merge
 from numbaflux.frontend.read import Typed
-from numbaflux.frontend.session import Session
+from numbaflux.frontend.session import Session, Writer
 from numbaflux.frontend.structure import assigned, live
 from numbaflux.frontend.tree import (
     RESULT,
@@ -37,8 +38,8 @@ from numbaflux.frontend.tree import (
     When,
 )
 from numbaflux.frontend.values import GO, Unmerged, Value, leaves, plain, rebuild, same_shape
-from numbaflux.ir.build import Builder, index
-from numbaflux.ir.nodes import BOOL, Atom, Const, Loc, Var
+from numbaflux.ir.build import index
+from numbaflux.ir.nodes import BOOL, Array, Atom, Const, Loc, Var
 from numbaflux.ir.nodes import Raise as RaiseStmt
 
 Write = Callable[[], bool]  # writes statements; False if control cannot come out of them
@@ -50,13 +51,16 @@ class Lowering:
 
     typed: Typed
     session: Session
-    b: Builder
-    env: Env = field(default_factory=dict)
-    facts: statements.Facts = field(init=False)
+    b: Writer
+    env: Env
+    ieee: bool  # a division by zero gives inf or nan instead of an exception
+    facts: Facts = field(init=False)
     chosen: dict[Var, tuple[Atom, Const, Const]] = field(default_factory=dict)  # of `go`
+    views: dict[Var, tuple[Atom, tuple]] = field(default_factory=dict)  # of getitem
+    operands: dict[int, tuple[Any, tuple[Value, ...]]] = field(default_factory=dict)  # of a Lazy
 
     def __post_init__(self) -> None:
-        self.facts = statements.facts(self.typed)
+        self.facts = facts(self.typed)
 
     # ---- sequences -----------------------------------------------------------------------------
 
@@ -308,7 +312,7 @@ class Lowering:
         found = []
         for name in sorted(assigned(body) & again - {GO}):
             value = self.env.get(name)
-            if value is None and name in self.facts.twins:
+            if value is None and name in self.facts.phis:
                 value = self.env.get(name + "!")  # of the same type, and no memory is spent
             if value is None:
                 value = self.placeholder(name)
@@ -339,9 +343,28 @@ class Lowering:
                 atoms += leaves(value)
         return atoms
 
-    def inline(self, typed: Typed, env: Env) -> Value:
+    # ---- memory --------------------------------------------------------------------------------
+
+    def remember_operands(self, value: Value, operands: Sequence[Value]) -> None:
+        self.operands[id(value)] = (value, tuple(operands))
+
+    def may_alias(self, value: Value, out: Atom) -> bool:
+        """Whether a store of `value` into `out` could change what `value` still has to read."""
+        if isinstance(value, arrays.Lazy):
+            known = self.operands.get(id(value))
+            return known is None or any(self.may_alias(v, out) for v in known[1])
+        return arrays.is_array(value) and value is not out and self.b.may_overlap(value, out)
+
+    def array_type_of(self, a: Value) -> types.Array:
+        t = a.type
+        assert isinstance(t, Array)
+        return types.Array(getattr(types, str(t.element)), t.ndim, t.layout)
+
+    # ---- functions -----------------------------------------------------------------------------
+
+    def inline(self, typed: Typed, env: Env, ieee: bool) -> Value:
         """Another function's statements written here; its result."""
-        callee = Lowering(typed, self.session, self.b, env)
+        callee = Lowering(typed, self.session, self.b, env, ieee)
         loc = self.loc
         value = callee.body()
         self.b.loc = loc

@@ -37,7 +37,7 @@ from numbaflux.frontend.arrays import (
 )
 from numbaflux.frontend.calls import Call, axis_of
 from numbaflux.ir.build import Builder, const
-from numbaflux.ir.nodes import BOOL, F32, F64, I64, Array, Atom, Scalar, Type
+from numbaflux.ir.nodes import BOOL, F32, F64, Array, Atom, Scalar, Type
 
 Whole = Callable[[Builder, Operand, Scalar], Atom]
 

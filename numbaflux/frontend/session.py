@@ -24,8 +24,48 @@ from numbaflux.frontend.values import (
     ir_type,
     tuple_parts,
 )
-from numbaflux.ir.build import const
-from numbaflux.ir.nodes import Const, Global, Loc, Opaque, Scalar
+from numbaflux.ir.build import Builder, const
+from numbaflux.ir.nodes import (
+    Alloc,
+    Atom,
+    Const,
+    Global,
+    Loc,
+    Opaque,
+    Scalar,
+    Stmt,
+    Var,
+    View,
+)
+
+
+class Writer(Builder):
+    """A builder that knows which arrays share memory."""
+
+    def __init__(self, loc: Loc) -> None:
+        super().__init__(loc)
+        self.bases: dict[Var, Atom] = {}
+        self.new: set[Atom] = set()
+        self.arguments: set[Atom] = set()
+
+    def append(self, stmt: Stmt) -> None:
+        match stmt:
+            case View(result, base):
+                self.bases[result] = base
+            case Alloc(result):
+                self.new.add(result)
+        super().append(stmt)
+
+    def may_overlap(self, a: Atom, c: Atom) -> bool:
+        """Whether two arrays may share memory: yes, unless both are known and one is new."""
+        a, c = self._root(a), self._root(c)
+        known = all(r in self.new or r in self.arguments or isinstance(r, Global) for r in (a, c))
+        return a is c or not (known and (a in self.new or c in self.new))
+
+    def _root(self, a: Atom) -> Atom:
+        while isinstance(a, Var) and a in self.bases:
+            a = self.bases[a]
+        return a
 
 
 @dataclass
@@ -83,6 +123,23 @@ class Session:
             if isinstance(type, Scalar):
                 return const(value, type)
         return Known(value)
+
+
+def folded(signature: Any, types_given: tuple[types.Type, ...]) -> tuple[types.Type, ...]:
+    """One type for each parameter: defaults omitted, further positional ones in a tuple."""
+    found: list[types.Type] = []
+    rest = list(types_given)
+    for p in signature.parameters.values():
+        if p.kind is p.VAR_POSITIONAL:
+            star = isinstance(rest[0], types.BaseTuple) if len(rest) == 1 else False
+            found.append(rest.pop(0) if star else types.StarArgTuple.from_types(tuple(rest)))
+            rest = []
+        elif rest:
+            ty = rest.pop(0)
+            found.append(ty if isinstance(ty, types.Omitted) else types.unliteral(ty))
+        else:
+            found.append(types.Omitted(p.default))
+    return tuple(found)
 
 
 def dispatcher_of(f: Any) -> tuple[Any, Dispatcher | None]:

@@ -27,6 +27,8 @@ Item = Atom | Slice | None
 def view_layout(base: Array, how: Index | Transpose | Reshape) -> str:
     """The layout Numba infers for a view that is written just so (numba/core/typing/arraydecl)."""
     match how:
+        case Transpose() if base.ndim < 2:
+            return base.layout
         case Transpose(axes):
             if axes == tuple(range(base.ndim))[::-1]:
                 return {"C": "F", "F": "C"}.get(base.layout, "A")

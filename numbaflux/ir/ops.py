@@ -55,7 +55,7 @@ _op("minimum", "np.minimum({0}, {1})", np.minimum)  # nan if either is
 _op("maximum", "np.maximum({0}, {1})", np.maximum)
 _op("fmin", "np.fmin({0}, {1})", np.fmin)  # the other one if one is nan
 _op("fmax", "np.fmax({0}, {1})", np.fmax)
-_op("fmod", "math.fmod({0}, {1})", np.fmod)
+_op("fmod", "np.fmod({0}, {1})", np.fmod)  # Numba has no math.fmod
 _op("copysign", "math.copysign({0}, {1})", np.copysign)
 _op("sign", "np.sign({0})", np.sign)
 _op("stop_gradient", "{0}", lambda x: x)
@@ -123,5 +123,31 @@ _op("polygamma", "runtime.polygamma({0}, {1})", special.polygamma)
 
 # Routines without a derivative.
 _routine("argsort", "np.argsort({0}, kind='mergesort')", lambda x: np.argsort(x, kind="stable"))
+_routine("argsort_quick", "np.argsort({0})", np.argsort)
+_routine("searchsorted_left", "np.searchsorted({0}, {1})", np.searchsorted)
+_routine(
+    "searchsorted_right",
+    "np.searchsorted({0}, {1}, side='right')",
+    lambda a, v: np.searchsorted(a, v, side="right"),
+)
 _routine("overlap", "runtime.overlap({0}, {1})", np.may_share_memory)
 _routine("same_string", "{0} == {1}", lambda a, b: a == b)
+
+# Random draws: NumPy's state, then Python's own, which Numba keeps apart.
+_python = np.random.RandomState()
+_routine("random", "np.random.random()", np.random.random, False)
+_routine("standard_normal", "np.random.standard_normal()", np.random.standard_normal, False)
+_routine(
+    "standard_exponential",
+    "np.random.standard_exponential()",
+    np.random.standard_exponential,
+    False,
+)
+_routine("randint", "np.random.randint({0}, {1})", np.random.randint, False)
+_routine("permutation", "np.random.permutation({0})", np.random.permutation, False)
+_routine("seed", "np.random.seed({0})", lambda n: np.random.seed(n) or (), False)
+_routine("py_random", "random.random()", _python.random_sample, False)
+_routine("py_normal", "random.gauss(0.0, 1.0)", _python.standard_normal, False)
+_routine("py_exponential", "random.expovariate(1.0)", _python.standard_exponential, False)
+_routine("py_randrange", "random.randrange({0}, {1})", _python.randint, False)
+_routine("py_seed", "random.seed({0})", lambda n: _python.seed(n) or (), False)

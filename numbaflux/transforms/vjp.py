@@ -239,9 +239,8 @@ class Reverse:
         match stmt:
             case Alloc(result=r, shape=shape):
                 type = shadow_type(r.type)
-                if r.type.grows:
-                    type = replace(type, grows=False)
-                    shape = (b.dim(r, 0),)
+                if r.type.grows:  # it has its full length by now
+                    return b.alloc([b.dim(r, 0)], replace(type, grows=False), name=f"d_{a.name}")
                 return b.alloc(self.need(*shape), type, name=f"d_{a.name}")
             case View(result=r, base=base, how=how):
                 like = View(r, base, how)

@@ -92,10 +92,10 @@ def elimination(a):
 
 @program(PROGRAMS, SHARED, SHARED)
 def same_array_twice(x, y):
+    s = 0.0
     for i in range(x.size):
-        x[i] = x[i] * y[i] + 1.0
-        y[i - 1] += x[i]
-    return x[0] * y[1] + x[2]
+        s += x[i] * y[i] * y[i - 1]
+    return s
 
 
 @program(PROGRAMS, X)

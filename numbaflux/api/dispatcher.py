@@ -1,0 +1,323 @@
+"""What every transform returns: a Numba dispatcher whose compiler writes a derivative first.
+
+`Derivative` is called from Python exactly like a function that `njit` has made, and from `@njit`
+code like any other; only `compile` differs.  Together with the front end the one module that knows
+Numba's internals.
+
+note [Adoption]  A derivative is compiled by an ordinary dispatcher over the generated function; the
+derivative takes over its compile results and keeps it alive.
+
+note [Integers]  An integer given for a differentiated scalar counts as a float: the function is
+read with a float there, and the program gets an integer parameter that is converted first.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from numba import njit
+from numba.core import errors, types
+from numba.core.caching import NullCache
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.dispatcher import Dispatcher
+from numba.core.imputils import lower_builtin
+from numba.core.registry import CPUDispatcher
+from numba.core.sigutils import normalize_signature
+from numba.core.typing import signature as typing_signature
+from numba.core.typing.templates import AbstractTemplate, infer_global
+from numba.np.numpy_support import from_dtype
+
+from numbaflux import debug, frontend
+from numbaflux.api import pipeline
+from numbaflux.api.fingerprint import fingerprint
+from numbaflux.errors import InternalError, NumbafluxError, UnsupportedError
+from numbaflux.ir.build import Builder
+from numbaflux.ir.nodes import Array, Block, Function, Loc, Opaque, Scalar, Type, Var
+from numbaflux.ir.trees import Fixed, Leaf, Program, Tree, Tuple
+
+Types = tuple[types.Type, ...]
+OPTIONS = ("cache", "fastmath", "error_model", "parallel", "boundscheck", "nogil")
+
+
+class Transform(Protocol):
+    """What a `Derivative` needs to know of a transform; hashable, its repr says all of it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def primal_types(self, arg_types: Types) -> Types:
+        """The types to read the function at, when the derivative is called with these."""
+        ...
+
+    def apply(self, program: Program, arg_types: Types) -> Program:
+        """The derivative's program."""
+        ...
+
+    def signature(self, of: inspect.Signature) -> inspect.Signature:
+        """The derivative's Python signature."""
+        ...
+
+
+class Derivative(CPUDispatcher):
+    """`transform` of `f`, compiled for each combination of argument types it is called with."""
+
+    def __init__(self, transform: Transform, f: Any, options: Mapping[str, Any]) -> None:
+        unknown = [name for name in options if name not in OPTIONS]
+        if unknown:
+            raise TypeError(
+                f"{transform.name}() has no option {unknown[0]!r}; it takes {', '.join(OPTIONS)}"
+            )
+        if not callable(f):
+            raise TypeError(f"{transform.name}() takes a function, not {type(f).__name__}")
+        self.transform = transform
+        self.primal = f
+        self.options = {**_options_of(f), **options}
+        self._inner: dict[Types, Dispatcher] = {}  # note [Adoption]
+        self._sources: dict[Types, str] = {}
+        self._programs: dict[Types, Program] = {}
+        self._reading: set[Types] = set()
+        super().__init__(self._python_function(), targetoptions={"nopython": True})
+
+    def _python_function(self) -> Callable[..., Any]:
+        """A Python function with the derivative's name and signature, which calls it."""
+        primal = getattr(self.primal, "py_func", self.primal)
+        pysig = self.transform.signature(inspect.signature(primal))
+        given, passed = [], []
+        for p in pysig.parameters.values():
+            star = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
+            given.append(star + p.name)
+            passed.append(star + p.name)
+        name = f"{self.transform.name}_{pipeline.identifier(primal.__name__)}"
+        text = f"def {name}({', '.join(given)}): return derivative({', '.join(passed)})"
+        names: dict[str, Any] = {"derivative": self}
+        exec(compile(text, f"<numbaflux {name}>", "exec"), names)
+        f = names[name]
+        defaults = [p.default for p in pysig.parameters.values() if p.default is not p.empty]
+        f.__defaults__ = tuple(defaults) or None
+        f.__signature__ = pysig
+        f.__module__ = primal.__module__
+        doc = f"{self.transform.name} of `{primal.__name__}`"
+        f.__doc__ = f"{doc}.\n\n{primal.__doc__}" if primal.__doc__ else f"{doc}."
+        return f
+
+    # ---- programs ------------------------------------------------------------------------------
+
+    def numbaflux_program(self, arg_types: Types) -> Program:
+        """The derivative's program for these argument types; whoever inlines it clones it."""
+        with global_compiler_lock:
+            arg_types = tuple(types.unliteral(t) for t in arg_types)
+            if arg_types not in self._programs:
+                if arg_types in self._reading:
+                    raise UnsupportedError(
+                        f"`{self.__name__}` inside the function it is the derivative of",
+                        _loc_of(self.primal),
+                        "the derivative of a function that calls its own derivative never ends",
+                        "write the recursion as a loop",
+                    )
+                self._reading.add(arg_types)
+                try:
+                    self._programs[arg_types] = self._program(arg_types)
+                finally:
+                    self._reading.discard(arg_types)
+            return self._programs[arg_types]
+
+    def _program(self, arg_types: Types) -> Program:
+        primal_types = self.transform.primal_types(arg_types)
+        if isinstance(self.primal, Derivative):
+            program = self.primal.numbaflux_program(primal_types)
+        else:
+            program = frontend.read(self.primal, primal_types, self.options)
+            debug.after("read", program.function)
+        program = adapt(self.transform.apply(program, arg_types), arg_types)
+        debug.after(self.transform.name, program.function)
+        return program
+
+    def numbaflux_return_type(self, arg_types: Types) -> types.Type:
+        """Numba's type of the result, without compiling anything."""
+        return numba_type(self.numbaflux_program(arg_types).result)
+
+    def numbaflux_parts(self) -> tuple[Any, ...]:
+        """What a fingerprint of this object consists of."""
+        return repr(self.transform), self.primal, sorted(self.options.items())
+
+    # ---- compiling -----------------------------------------------------------------------------
+
+    def compile(self, sig: Any) -> Any:
+        """The entry point for a signature, generated and compiled if it is not there yet."""
+        arg_types, _ = normalize_signature(sig)
+        arg_types = tuple(arg_types)
+        with global_compiler_lock:
+            known = self.overloads.get(arg_types)
+            if known is not None:
+                return known.entry_point
+            if not self._can_compile:
+                raise RuntimeError("compilation disabled")
+            result = self._compile(arg_types)
+            self.add_overload(result)
+            return result.entry_point
+
+    def _compile(self, arg_types: Types) -> Any:
+        key = None
+        if self.options.get("cache"):
+            key = fingerprint(self, arg_types)
+        generated = pipeline.find(self.__name__, key)
+        if generated is None:
+            program = self.numbaflux_program(arg_types)
+            generated = pipeline.generate(program, self.options, key)
+        options = {**self.options, "error_model": "numpy"}
+        options["cache"] = key is not None and generated.cacheable
+        inner = njit(**options)(generated.function)
+        try:
+            inner.compile(arg_types)
+        except errors.NumbaError as error:
+            raise InternalError(
+                f"the code generated for `{self.__name__}` does not compile: {generated.path}\n"
+                f"{error}\n{generated.text}"
+            ) from error
+        self._inner[arg_types] = inner
+        self._sources[arg_types] = generated.text
+        return inner.overloads[arg_types]
+
+    def _compile_for_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Called by Numba's C code for argument types that are new."""
+        try:
+            return super()._compile_for_args(*args, **kwargs)
+        except NumbafluxError as error:
+            raise error.with_traceback(None) from None
+
+    def source(self, *args: Any, **kwargs: Any) -> str:
+        """The code generated for these arguments."""
+        bound = inspect.signature(self.py_func).bind(*args, **kwargs)
+        given = tuple(self.typeof_pyval(value) for value in bound.args)
+        named = {name: self.typeof_pyval(value) for name, value in bound.kwargs.items()}
+        _, arg_types = self.fold_argument_types(given, named)
+        self._types_active_call.clear()
+        try:
+            self.compile(tuple(arg_types))
+        except NumbafluxError as error:
+            raise error.with_traceback(None) from None
+        return self._sources[tuple(arg_types)]
+
+    # ---- pickling ------------------------------------------------------------------------------
+
+    def _reduce_states(self) -> dict[str, Any]:
+        return {
+            "uuid": str(self._uuid),
+            "transform": self.transform,
+            "f": self.primal,
+            "options": self.options,
+        }
+
+    @classmethod
+    def _rebuild(cls, uuid: str, transform: Transform, f: Any, options: dict) -> Derivative:
+        if uuid in cls._memo:
+            return cls._memo[uuid]
+        self = cls(transform, f, options)
+        self._set_uuid(uuid)
+        return self
+
+
+def source(derivative: Derivative, *args: Any, **kwargs: Any) -> str:
+    """The Python code generated for a derivative called with these arguments."""
+    if not isinstance(derivative, Derivative):
+        raise TypeError(f"source() takes what a transform returned, not {derivative!r}")
+    return derivative.source(*args, **kwargs)
+
+
+def _options_of(f: Any) -> dict[str, Any]:
+    """The options of a compiled function that its derivative takes over."""
+    if isinstance(f, Derivative):
+        return f.options
+    if not isinstance(f, Dispatcher):
+        return {}
+    found = {name: value for name, value in f.targetoptions.items() if name in OPTIONS}
+    if not isinstance(f._cache, NullCache):
+        found["cache"] = True
+    return found
+
+
+def _loc_of(f: Any) -> Loc:
+    code = getattr(f, "py_func", f).__code__
+    return Loc(code.co_filename, code.co_firstlineno, code.co_name)
+
+
+# ---- types -------------------------------------------------------------------------------------
+
+
+def adapt(program: Program, arg_types: Types) -> Program:
+    """The program with parameters of the types it is called with.  note [Integers]"""
+    b = Builder(program.function.loc)
+    args = tuple(
+        (name, _adapted(b, tree, ty)) for (name, tree), ty in zip(program.args, arg_types)
+    )
+    fn = program.function
+    params = tuple(a for _, tree in args for a in leaves(tree) if isinstance(a, Var))
+    block = Block(params, (*b.stmts, *fn.block.stmts), fn.block.yields)
+    return replace(program, function=replace(fn, block=block), args=args)
+
+
+def _adapted(b: Builder, tree: Tree, ty: types.Type) -> Tree:
+    match tree, types.unliteral(ty):
+        case Leaf(Var(name, Scalar() as want) as v), types.Integer() | types.Float() as given:
+            outer = Var(name, Scalar(str(given)))
+            if outer.type == want:
+                return tree
+            b.append(Prim(v, "cast", (outer,), b.loc))
+            return Leaf(outer)
+        case Tuple(items, cls), types.BaseTuple() as given:
+            return Tuple(tuple(_adapted(b, i, t) for i, t in zip(items, given)), cls)
+    return tree
+
+
+def numba_type(tree: Tree) -> types.Type:
+    """Numba's type of what a tree stands for."""
+    match tree:
+        case Leaf(atom):
+            return _numba_type(atom.type)
+        case Tuple(items, cls):
+            return types.BaseTuple.from_types(tuple(numba_type(i) for i in items), cls)
+        case Fixed(value):
+            return typeof(value)
+
+
+def _numba_type(ty: Type) -> types.Type:
+    match ty:
+        case Scalar():
+            return from_dtype(ty.numpy)
+        case Array(element, ndim, layout):
+            return types.Array(_numba_type(element), ndim, layout, readonly=ty.readonly)
+        case Opaque(numba=types.Type() as known):
+            return known
+    raise InternalError(f"a result of type {ty}")
+
+
+# ---- transforms inside @njit -------------------------------------------------------------------
+
+
+def register_transform(fn: Callable[..., Any], make: Callable[..., Derivative]) -> None:
+    """Let `fn(f, ...)` be called in `@njit` code; `make(f, ...)` gives the derivative.
+
+    The options must be constants there. The value's type is `types.Dispatcher`, so the call is
+    resolved while typing and nothing is left of it at run time.
+    """
+    pysig = _without_kwargs(inspect.signature(fn))
+
+    class Template(AbstractTemplate):
+        key = fn
+        prefer_literal = True
+
+        def generic(self, args: Types, kws: dict[str, types.Type]) -> Any:
+            given = pysig.bind(*args, **kws).arguments
+            f, *options = pysig.parameters
+            derivative = make(
+                _function(fn, given.pop(f)), **{n: _constant(fn, n, t) for n, t in given.items()}
+            )
+            ordered = [given_or_default(bound, p) for p in pysig.parameters.values()]
+            return typing_signature(types.Dispatcher(derivative), *ordered).replace(pysig=pysig)
+
+    infer_global(fn)(Template)
+    lower_builtin(fn, types.VarArg(types.Any))(
+        lambda context, builder, sig, args: context.get_dummy_value()
+    )

@@ -1,0 +1,205 @@
+"""What users call.  JAX's names, with JAX's meanings, wherever they exist.
+
+`f` is a plain Python function in the subset that Numba compiles, an `@njit` function, or what one
+of these transforms has returned.  The options of an `@njit` function carry over to its derivative;
+for a plain function they are given as keywords: `cache fastmath error_model parallel boundscheck
+nogil`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from numbaflux.api.dispatcher import Derivative, register_call, register_transform
+from numbaflux.api.transforms import InPlace, OfArguments, OfPairs, Transform
+
+Argnums = int | tuple[int, ...]
+
+_made: WeakKeyDictionary[Any, dict[Transform, Derivative]] = WeakKeyDictionary()
+
+
+def derivative(transform: Transform, f: Any, **options: Any) -> Derivative:
+    """The derivative object of `f`; one and the same for the same transform without options."""
+    if options:
+        return Derivative(transform, f, options)
+    by_transform = _made.setdefault(f, {})
+    if transform not in by_transform:
+        by_transform[transform] = Derivative(transform, f, {})
+    return by_transform[transform]
+
+
+def _argnums(argnums: Argnums) -> Argnums:
+    if isinstance(argnums, int):
+        return argnums
+    argnums = tuple(argnums)
+    if not argnums or not all(isinstance(n, int) for n in argnums):
+        raise TypeError(f"argnums is an int or a tuple of ints, not {argnums!r}")
+    return argnums
+
+
+def grad(f: Callable, argnums: Argnums = 0, has_aux: bool = False, **options: Any) -> Derivative:
+    """∂f/∂x for a scalar f, by one forward and one reverse sweep.
+
+    Returns a function with f's signature. Its result has the structure, shape and dtype of argument
+    `argnums`; with a tuple of argnums it is a tuple in that order; negative ones count from the
+    end. With `has_aux`, f returns (value, aux) and the result is (gradient, aux). f's effects on
+    its arguments happen as if f had been called; the derivative is with respect to the contents on
+    entry.
+
+    Raises TypeError if f's output is not a floating point scalar (use `jacrev` or `vjp`) or an
+    argument is not floating point; `UnsupportedError` for a construct that has no derivative here.
+
+    >>> import numbaflux as nf
+    >>> df = nf.grad(lambda x: 3 * x**2 + 2 * x + 1)
+    >>> df(2)
+    14.0
+    >>> nf.grad(df)(2)
+    6.0
+    """
+    return derivative(OfArguments("grad", _argnums(argnums), has_aux), f, **options)
+
+
+def value_and_grad(
+    f: Callable, argnums: Argnums = 0, has_aux: bool = False, **options: Any
+) -> Derivative:
+    """(f(x), ∂f/∂x) of a scalar f, for the price of the gradient.
+
+    With `has_aux`: ((value, aux), gradient). Otherwise like `grad`.
+
+    >>> import numbaflux as nf
+    >>> nf.value_and_grad(lambda x: x**3)(2.0)
+    (8.0, 12.0)
+    """
+    return derivative(OfArguments("value_and_grad", _argnums(argnums), has_aux), f, **options)
+
+
+def jacfwd(f: Callable, argnums: Argnums = 0, **options: Any) -> Derivative:
+    """The Jacobian ∂f/∂x of shape out.shape + x.shape, by one forward run an element of x.
+
+    For few inputs and many outputs.
+
+    >>> import numpy as np, numbaflux as nf
+    >>> nf.jacfwd(lambda x: np.array([x, x**2, x**3]))(2.0)
+    array([ 1.,  4., 12.])
+    """
+    return derivative(OfArguments("jacfwd", _argnums(argnums)), f, **options)
+
+
+def jacrev(f: Callable, argnums: Argnums = 0, **options: Any) -> Derivative:
+    """The Jacobian ∂f/∂x of shape out.shape + x.shape, by one reverse sweep an output.
+
+    For many inputs and few outputs; f itself runs once.
+
+    >>> import numpy as np, numbaflux as nf
+    >>> nf.jacrev(lambda x: np.array([x[0] * x[1], x[1]]))(np.array([2.0, 5.0]))
+    array([[5., 2.],
+           [0., 1.]])
+    """
+    return derivative(OfArguments("jacrev", _argnums(argnums)), f, **options)
+
+
+def jacobian(f: Callable, argnums: Argnums = 0, **options: Any) -> Derivative:
+    """The Jacobian, by the mode that the shapes suggest.
+
+    Forward if all differentiated arguments are scalars and an output is an array, else reverse.
+    """
+    return derivative(OfArguments("jacobian", _argnums(argnums)), f, **options)
+
+
+def hessian(f: Callable, argnums: Argnums = 0, **options: Any) -> Derivative:
+    """∂²f/∂x² of a scalar f, of shape x.shape + x.shape: forward mode over reverse mode.
+
+    >>> import numpy as np, numbaflux as nf
+    >>> nf.hessian(lambda x: x[0] ** 2 * x[1])(np.array([3.0, 5.0]))
+    array([[10.,  6.],
+           [ 6.,  0.]])
+    """
+    return derivative(OfArguments("hessian", _argnums(argnums)), f, **options)
+
+
+def jvp(f: Callable, primals: tuple, tangents: tuple) -> tuple:
+    """(f(x), ∂f/∂x · v): the directional derivative, by one forward run.
+
+    `primals` and `tangents` are tuples with an entry for each argument of f; the tangent of a
+    constant argument is None (or 0).
+
+    >>> import numbaflux as nf
+    >>> nf.jvp(lambda x, n: x**n, (2.0, 3), (1.0, None))
+    (8.0, 12.0)
+    """
+    return derivative(OfPairs("jvp"), f)(tuple(primals), tuple(tangents))
+
+
+def vjp(f: Callable, primals: tuple, cotangents: Any) -> tuple:
+    """(f(x), wᵀ · ∂f/∂x): cotangents of the output pulled back to the arguments.
+
+    `cotangents` is structured like f's output. The second result is a tuple with an entry for each
+    argument, None where it is not floating point.
+
+    >>> import numbaflux as nf
+    >>> nf.vjp(lambda x, n: x**n, (2.0, 3), 10.0)
+    (8.0, (120.0, None))
+    """
+    return derivative(OfPairs("vjp"), f)(tuple(primals), cotangents)
+
+
+def hvp(f: Callable, primals: tuple, tangents: tuple) -> tuple:
+    """∂²f/∂x² · v of a scalar f, without the Hessian: forward mode over reverse mode.
+
+    A tuple with an entry for each argument of f, None for a constant one.
+
+    >>> import numpy as np, numbaflux as nf
+    >>> nf.hvp(lambda x: x[0] ** 2 * x[1], (np.array([3.0, 5.0]),), (np.array([1.0, 0.0]),))
+    (array([10.,  6.]),)
+    """
+    return derivative(OfPairs("hvp"), f)(tuple(primals), tuple(tangents))
+
+
+def adjoint(f: Callable, **options: Any) -> Derivative:
+    """Reverse mode in place, for hot loops: adds into the shadows and allocates no result.
+
+    The derivative is called like f, with nf.Dup(x, dx) for each argument that has a shadow and
+    plain values for constants. The shadow of an array is an array like it: on entry the cotangent
+    of its final contents, on exit that of its contents on entry. The shadow of a scalar is an array
+    of one element. If f returns a scalar, its cotangent is 1 and the value is returned.
+
+    >>> import numpy as np, numbaflux as nf
+    >>> def f(x, y):
+    ...     for i in range(len(x)):
+    ...         y[i] = x[i] ** 2
+    >>> x, dx, y, dy = np.array([1.0, 2.0]), np.zeros(2), np.zeros(2), np.ones(2)
+    >>> nf.adjoint(f)(nf.Dup(x, dx), nf.Dup(y, dy))
+    >>> dx, dy
+    (array([2., 4.]), array([0., 0.]))
+    """
+    return derivative(InPlace("adjoint"), f, **options)
+
+
+def tangent(f: Callable, **options: Any) -> Derivative:
+    """Forward mode in place: the shadow of every array is updated along with it.
+
+    The derivative is called like f, with nf.Dup(x, dx) for each argument that has a tangent. A
+    scalar result comes back as nf.Dup(value, tangent).
+
+    >>> import numbaflux as nf
+    >>> nf.tangent(lambda x, n: x**n)(nf.Dup(2.0, 1.0), 3)
+    Dup(primal=8.0, shadow=12.0)
+    """
+    return derivative(InPlace("tangent"), f, **options)
+
+
+for _name, _transform in (
+    ("grad", grad),
+    ("value_and_grad", value_and_grad),
+    ("jacfwd", jacfwd),
+    ("jacrev", jacrev),
+    ("jacobian", jacobian),
+    ("hessian", hessian),
+    ("adjoint", adjoint),
+    ("tangent", tangent),
+):
+    register_transform(_transform, _transform)
+for _name, _call in (("jvp", jvp), ("vjp", vjp), ("hvp", hvp)):
+    register_call(_call, lambda f, name=_name: derivative(OfPairs(name), f))

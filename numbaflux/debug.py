@@ -1,0 +1,58 @@
+"""Looking at the IR between stages: printing and verifying it.
+
+    with nf.debug(print_after="vjp"):          # or NUMBAFLUX_PRINT=vjp,optimise in the environment
+        nf.grad(f)(x)
+
+A stage is `read`, the name of a transform (`grad`, `jvp`, ...), or `optimise`; `all` is each.
+NUMBAFLUX_VERIFY=1 checks the invariants of the IR after every stage.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from numbaflux.ir.nodes import Function
+from numbaflux.ir.printer import show
+from numbaflux.ir.verify import verify
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in text.split(",") if name.strip())
+
+
+_printed: ContextVar[frozenset[str]] = ContextVar(
+    "printed", default=_names(os.environ.get("NUMBAFLUX_PRINT", ""))
+)
+_verified: ContextVar[bool] = ContextVar(
+    "verified", default=os.environ.get("NUMBAFLUX_VERIFY", "0") not in ("", "0")
+)
+
+
+@contextmanager
+def debug(print_after: str = "", verify: bool | None = None) -> Iterator[None]:
+    """Print the IR (to stderr) after the stages named, and verify it after every stage.
+
+    `print_after`: names separated by commas, or "all". Holds for what is compiled inside, in this
+    thread; what is compiled already is not compiled again.
+    """
+    printed = _printed.set(_printed.get() | _names(print_after))
+    verified = _verified.set(_verified.get() if verify is None else verify)
+    try:
+        yield
+    finally:
+        _printed.reset(printed)
+        _verified.reset(verified)
+
+
+def after(stage: str, fn: Function) -> Function:
+    """What the road does after each stage; returns `fn` itself."""
+    printed = _printed.get()
+    if stage in printed or "all" in printed:
+        print(f"# {fn.name} after {stage}\n{show(fn)}", file=sys.stderr)
+    if _verified.get():
+        verify(fn)
+    return fn

@@ -1,0 +1,232 @@
+"""Python's builtins and the iterators: what they make exists only while reading.
+
+A handler (low, call) gives the value, or None to leave the call to the tables of scalars and NumPy.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+from numba.core import types
+
+from numbaflux.frontend import arrays, containers, convert, operators, subscripts
+from numbaflux.frontend.scalars import convert as number
+from numbaflux.frontend.values import (
+    Call,
+    IterValue,
+    Known,
+    ListValue,
+    RangeValue,
+    SliceValue,
+    TupleValue,
+    Value,
+    ir_type,
+    is_atom,
+    known,
+)
+from numbaflux.ir.build import const, index
+from numbaflux.ir.nodes import BOOL, I64, Array, Const, Opaque, Scalar
+
+if TYPE_CHECKING:
+    from numbaflux.frontend.lower import Lowering
+
+
+def _range(low: Lowering, call: Call) -> Value:
+    return containers.range_value(low.b, call.args)
+
+
+def _prange(low: Lowering, call: Call) -> Value:
+    return containers.range_value(low.b, call.args, parallel=True)
+
+
+def _slice(low: Lowering, call: Call) -> Value:
+    parts = [None if a == Known(None) else number(low.b, a, I64) for a in call.args]
+    return SliceValue(None, parts[0]) if len(parts) == 1 else SliceValue(*parts)
+
+
+def _len(low: Lowering, call: Call) -> Value:
+    (x,) = call.args
+    match x:
+        case TupleValue(items):
+            return index(len(items))
+        case ListValue(_, length):
+            return low.b.load(length, [index(0)], call.name)
+        case RangeValue():
+            return low.b.prim("max", containers.items_of(low, x).count, index(0))
+        case Const(value=str() as text):
+            return index(len(text))
+    if arrays.is_array(x):
+        return arrays.shape(low.b, x)[0]
+    raise low.unsupported(
+        f"the length of {convert.describe(x)}", "numbaflux does not know it", "use an array"
+    )
+
+
+def _iterator(kind: str) -> Callable[..., Value]:
+    def handle(low: Lowering, call: Call) -> Value:
+        parts = tuple(arrays.materialise(low.b, a) for a in call.args)
+        return IterValue(kind, parts)
+
+    return handle
+
+
+def _enumerate(low: Lowering, call: Call) -> Value:
+    start = call.args[1] if len(call.args) > 1 else call.kwargs.get("start", index(0))
+    part = arrays.materialise(low.b, call.args[0])
+    return IterValue("enumerate", (part,), number(low.b, start, I64))
+
+
+def _ndindex(low: Lowering, call: Call) -> Value:
+    lengths = [n for a in call.args for n in (a.items if isinstance(a, TupleValue) else (a,))]
+    return IterValue("ndindex", tuple(lengths))
+
+
+def _tuple(low: Lowering, call: Call) -> Value | None:
+    if not call.args:
+        return TupleValue(())
+    return call.args[0] if isinstance(call.args[0], TupleValue) else None
+
+
+def _list(low: Lowering, call: Call) -> Value | None:
+    """list(x) of numbers: one that grows."""
+    ty = call.type
+    if not isinstance(ty, types.List):
+        return None
+    if not call.args:
+        return containers.new_list(low, [], ty, call.name)
+    items = containers.items_of(low, call.args[0])
+    if items.unrolled is not None:
+        return containers.new_list(low, items.unrolled, ty, call.name)
+    return containers.copied(low, items, ty, call.name)
+
+
+def _extreme(op: Any) -> Callable[..., Value | None]:
+    """min or max of several numbers, or of the items of one tuple or list."""
+
+    def handle(low: Lowering, call: Call) -> Value | None:
+        if len(call.args) != 1 or not isinstance(call.args[0], TupleValue | ListValue):
+            return None
+        return _folded(low, call, op, None)
+
+    return handle
+
+
+def _sum(low: Lowering, call: Call) -> Value | None:
+    x = call.args[0]
+    if not isinstance(x, TupleValue | ListValue) and not arrays.is_array(x):
+        return None
+    start = call.args[1] if len(call.args) > 1 else call.kwargs.get("start", index(0))
+    return _folded(low, call, operator.add, start)
+
+
+def _folded(low: Lowering, call: Call, op: Any, start: Value | None) -> Value:
+    """op over items from left to right."""
+    b, type = low.b, ir_type(call.type, low.loc)
+    assert isinstance(type, Scalar)
+
+    def both(x: Any, y: Any) -> Any:
+        return operators.on_scalars(low, op, [number(b, x, type), number(b, y, type)], None,
+                                    call.type)  # fmt: skip
+
+    items = containers.items_of(low, call.args[0])
+    if items.unrolled is not None:
+        values = [*([] if start is None else [start]), *items.unrolled]
+        return reduce(both, values)
+    first = number(b, items.at(index(0)) if start is None else start, type)
+    with b.for_(items.count, [first], names=[call.name]) as loop:
+        loop.yields = [both(loop.carried[0], items.at(loop.k))]
+    return loop.results[0]
+
+
+def _divmod(low: Lowering, call: Call) -> Value:
+    x, y = call.args
+    assert isinstance(call.type, types.BaseTuple)
+    quotient, rest = call.type.types
+    pair = [
+        operators.on_scalars(low, op, [x, y], None, ty)
+        for op, ty in ((operator.floordiv, quotient), (operator.mod, rest))
+    ]
+    return TupleValue(tuple(pair))
+
+
+def _modf(low: Lowering, call: Call) -> Value:
+    b = low.b
+    x = call.args[0]
+    x = number(b, x, ir_type(call.type.types[0], low.loc))
+    whole = b.prim("trunc", x)
+    return TupleValue((b.sub(x, whole), whole))
+
+
+def _known_test(low: Lowering, call: Call) -> Value | None:
+    """all(...) and any(...) of a tuple."""
+    if not isinstance(call.args[0], TupleValue):
+        return None
+    op = "and" if call.function is all else "or"
+    truths = [convert.truth(low.b, v, low.loc) for v in call.args[0].items]
+    return reduce(lambda p, q: low.b.prim(op, p, q), truths, Const(op == "and", BOOL))
+
+
+def _identity(low: Lowering, call: Call) -> Value:
+    return call.args[0]
+
+
+def _getitem(low: Lowering, call: Call) -> Value:
+    return subscripts.get(low, *call.args, call.type, call.name)
+
+
+def _string(low: Lowering, call: Call) -> Value | None:
+    text = known(call.args[0]) if call.args else ""
+    if not isinstance(text, str | int | float):
+        return None
+    return Const(str(text), Opaque(types.unicode_type))
+
+
+def _operator(key: Any) -> Callable[..., Value | None]:
+    """operator.add and its kin called by name, on anything but numbers."""
+
+    def handle(low: Lowering, call: Call) -> Value | None:
+        if all(is_atom(a) and not isinstance(a.type, Array) for a in call.args):
+            return None
+        if len(call.args) == 1:
+            return operators.unary(low, key, *call.args, call.signature, call.type, call.name)
+        return operators.binary(low, key, *call.args, call.signature, call.type, call.name)
+
+    return handle
+
+
+BUILTINS: dict[Any, Callable[..., Value | None]] = {
+    range: _range,
+    numba.prange: _prange,
+    slice: _slice,
+    len: _len,
+    enumerate: _enumerate,
+    zip: _iterator("zip"),
+    reversed: _iterator("reversed"),
+    np.ndindex: _ndindex,
+    np.ndenumerate: _iterator("ndenumerate"),
+    tuple: _tuple,
+    list: _list,
+    min: _extreme(min),
+    max: _extreme(max),
+    sum: _sum,
+    divmod: _divmod,
+    math.modf: _modf,
+    all: _known_test,
+    any: _known_test,
+    numba.literal_unroll: _identity,
+    operator.getitem: _getitem,
+    str: _string,
+    **{
+        key: _operator(key)
+        for key in (operator.add, operator.sub, operator.mul, operator.truediv, operator.pow,
+                    operator.neg, operator.matmul)
+    },
+}  # fmt: skip
+
+__all__ = ["BUILTINS", "const"]

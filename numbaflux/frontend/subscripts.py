@@ -1,0 +1,172 @@
+"""x[...] read and written: elements, views, items of tuples and lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from numba.core import types
+
+from numbaflux.frontend import arrays, containers, convert, indexing, views
+from numbaflux.frontend.scalars import convert as number
+from numbaflux.frontend.values import (
+    NONE,
+    IterValue,
+    Known,
+    ListValue,
+    RangeValue,
+    SliceValue,
+    TupleValue,
+    Value,
+    ir_type,
+    is_atom,
+    known,
+)
+from numbaflux.ir.build import full_slice
+from numbaflux.ir.nodes import I64, Array, Atom, Const, Scalar, Slice, Var
+
+if TYPE_CHECKING:
+    from numbaflux.frontend.lower import Lowering
+
+Item = Atom | Slice | None
+
+
+def array_items(low: Lowering, a: Atom, where: Value) -> list[Item]:
+    """The index of an array with its ellipsis spelled out, one item for every axis."""
+    parts = list(where.items) if isinstance(where, TupleValue) else [where]
+    used = sum(_axes(p) for p in parts)
+    missing = [full_slice()] * (arrays.rank(a) - used)
+    items: list[Item] = []
+    for part in parts:
+        if part == Known(Ellipsis):
+            items += missing
+            missing = []
+        else:
+            items.append(_item(low, part))
+    return items + missing
+
+
+def _axes(part: Value) -> int:
+    """How many axes of the array an item of its index takes."""
+    if part in (NONE, Known(Ellipsis)):
+        return 0
+    mask = arrays.is_array(part) and arrays.element_type(part).dtype == "bool"
+    return arrays.rank(part) if mask else 1
+
+
+def _item(low: Lowering, part: Value) -> Item:
+    b = low.b
+
+    def maybe(a: Atom | None) -> Atom | None:
+        return None if a is None else number(b, a, I64)
+
+    match part:
+        case SliceValue(start, stop, step):
+            return Slice(maybe(start), maybe(stop), maybe(step))
+        case Known(None):
+            return None
+        case TupleValue():
+            return arrays.as_array(b, tuple(part.items))
+    if arrays.is_array(part):
+        return arrays.materialise(b, part)
+    if is_atom(part) and isinstance(part.type, Scalar):
+        return number(b, part, I64)
+    raise low.unsupported(
+        f"an index that is {convert.describe(part)}", "arrays have numbered axes",
+        "index with integers, slices or arrays of integers",
+    )  # fmt: skip
+
+
+def _is_scalar(item: Item) -> bool:
+    return item is not None and not isinstance(item, Slice) and isinstance(item.type, Scalar)
+
+
+def get(low: Lowering, base: Value, where: Value, ty: types.Type, name: str) -> Value:
+    """base[where]"""
+    b = low.b
+    match base:
+        case TupleValue(items):
+            return _tuple_get(low, base, where)
+        case ListValue(cells):
+            if isinstance(where, SliceValue):
+                raise low.unsupported("a slice of a list", "it would be a second list",
+                                      "use an array")  # fmt: skip
+            k, _ = containers.list_item(low, base, where)
+            return b.load(cells, [k], name)
+        case RangeValue():
+            items = containers.items_of(low, base)
+            return items.at(containers.wrapped(b, number(b, where, I64), items.count))
+        case IterValue("flat"):
+            items = containers.items_of(low, base)
+            return items.at(containers.wrapped(b, number(b, where, I64), items.count))
+    if isinstance(base, arrays.Lazy):
+        base = arrays.materialise(b, base)
+    if not (is_atom(base) and isinstance(base.type, Array)):
+        raise low.unsupported(
+            f"an item of {convert.describe(base)}", "only arrays, tuples and lists have items here",
+            "use an array",
+        )  # fmt: skip
+    items = array_items(low, base, where)
+    if len(items) == arrays.rank(base) and all(map(_is_scalar, items)):
+        return b.load(base, items, name)
+    if any(isinstance(i, Var) and isinstance(i.type, Array) for i in items):
+        return indexing.get_items(b, base, items, ir_type(ty, low.loc))
+    result = views.view(b, base, items, ir_type(ty, low.loc), name if name != "t" else "v")
+    low.views[result] = (base, tuple(items))
+    return result
+
+
+def _tuple_get(low: Lowering, base: TupleValue, where: Value) -> Value:
+    if isinstance(where, SliceValue):
+        parts = [None if a is None else known(a) for a in (where.start, where.stop, where.step)]
+        return TupleValue(base.items[slice(*parts)])
+    return containers.tuple_item(low, base, where)
+
+
+def put(low: Lowering, base: Value, where: Value, value: Value) -> None:
+    """base[where] = value"""
+    b = low.b
+    if isinstance(base, ListValue):
+        k, _ = containers.list_item(low, base, where)
+        element = base.cells.type.element
+        b.store(base.cells, [k], convert.to_type(b, value, element))
+        return
+    if not (is_atom(base) and isinstance(base.type, Array)):
+        raise low.unsupported(
+            f"a store into {convert.describe(base)}", "it is not an array", "use an array"
+        )
+    items = array_items(low, base, where)
+    if isinstance(value, TupleValue):
+        value = arrays.as_array(b, tuple(value.items))
+    if len(items) == arrays.rank(base) and all(map(_is_scalar, items)):
+        if arrays.is_array(value):
+            value = arrays.element(b, value, [])
+        b.store(base, items, number(b, value, base.type.element))
+    elif any(isinstance(i, Var) and isinstance(i.type, Array) for i in items):
+        indexing.set_items(b, base, items, value)
+    elif not _is_view(low, value, base, items):  # x[i:j] += y has already written there
+        view = base if _is_whole(items) else views.view(b, base, items)
+        arrays.assign(b, view, value, may_alias=low.may_alias(value, view))
+
+
+def _is_view(low: Lowering, value: Value, base: Atom, items: Sequence[Item]) -> bool:
+    return isinstance(value, Var) and low.views.get(value) == (base, tuple(items))
+
+
+def _is_whole(items: Sequence[Item]) -> bool:
+    return all(item == full_slice() for item in items)
+
+
+def constant_index(low: Lowering, index: object) -> Value:
+    """The index of a static_getitem or static_setitem."""
+    match index:
+        case tuple():
+            return TupleValue(tuple(constant_index(low, i) for i in index))
+        case slice():
+            parts = (index.start, index.stop, index.step)
+            return SliceValue(*(None if p is None else Const(int(p), I64) for p in parts))
+        case bool() | None:
+            return Known(index)
+        case int():
+            return Const(index, I64)
+    return Known(index)

@@ -1,0 +1,185 @@
+"""What generated code calls: growing buffers, aliasing, special functions, matrix products.
+
+Plain njit functions, so the generated source also runs, slowly, without Numba.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+SMALL = 8  # matrices narrower than this are multiplied by loops, which beat BLAS's call
+ASYMPTOTIC = 15.0  # from here on the series of digamma and polygamma are exact to a few ulp
+
+# B_2, B_4, ..., B_24: the Bernoulli numbers.
+BERNOULLI = np.array(
+    [
+        1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510,
+        43867 / 798, -174611 / 330, 854513 / 138, -236364091 / 2730,
+    ]
+)  # fmt: skip
+
+
+@numba.njit(cache=True, error_model="numpy")
+def gmul(x, y):
+    """x * y, but 0 * y is 0 even where y is infinite or nan."""
+    return x * y if x != 0 else x
+
+
+# ---- arrays ------------------------------------------------------------------------------------
+
+
+@numba.njit(cache=True)
+def grow(buffer, index):
+    """`buffer` if it has a place `index`, else a copy twice as long, or longer, zeroed behind."""
+    size = buffer.shape[0]
+    if index < size:
+        return buffer
+    longer = np.zeros(max(2 * size, index + 1, 16), dtype=buffer.dtype)
+    for k in range(size):
+        longer[k] = buffer[k]
+    return longer
+
+
+@numba.njit(cache=True)
+def put(references, index, array):
+    """references[index] = array, where index may be the end of the list: then it is appended."""
+    if index == len(references):
+        references.append(array)
+    else:
+        references[index] = array
+
+
+@numba.njit(cache=True)
+def _extent(array):
+    """The addresses from the first byte of an array to the one after its last."""
+    low = high = np.int64(array.ctypes.data)
+    for axis in range(array.ndim):
+        reach = (array.shape[axis] - 1) * array.strides[axis]
+        if reach < 0:
+            low += reach
+        else:
+            high += reach
+    return low, high + array.itemsize
+
+
+@numba.njit(cache=True)
+def overlap(a, b):
+    """Whether the byte ranges of two arrays have a byte in common."""
+    if a.size == 0 or b.size == 0:
+        return False
+    a_low, a_high = _extent(a)
+    b_low, b_high = _extent(b)
+    return a_low < b_high and b_low < a_high
+
+
+@numba.njit(cache=True)
+def _multiply(out, a, b):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            total = out[i, j]
+            for k in range(a.shape[1]):
+                total += a[i, k] * b[k, j]
+            out[i, j] = total
+
+
+@numba.njit(cache=True)
+def gemm(out, a, b):
+    """out += a @ b, where out overlaps neither."""
+    if a.shape[0] < SMALL or a.shape[1] < SMALL or b.shape[1] < SMALL:
+        _multiply(out, a, b)
+        return
+    product = np.dot(np.ascontiguousarray(a), np.ascontiguousarray(b))
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] += product[i, j]
+
+
+# ---- special functions -------------------------------------------------------------------------
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _cot_pi(x):
+    """cot(pi x) by the nearest of its zeros and poles, from which the distance is exact."""
+    turn = x - math.floor(x + 0.5)
+    if abs(turn) > 0.25:
+        return math.copysign(math.tan(math.pi * (0.5 - abs(turn))), turn)
+    return 1.0 / math.tan(math.pi * turn)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _digamma_right(x):
+    """digamma(x) for x > 0: upwards by 1/x, then the asymptotic series."""
+    total = 0.0
+    while x < ASYMPTOTIC:
+        total -= 1.0 / x
+        x += 1.0
+    square = 1.0 / (x * x)
+    series = 0.0
+    for k in range(len(BERNOULLI), 0, -1):
+        series = (series + BERNOULLI[k - 1] / (2 * k)) * square
+    return total + (math.log(x) - 0.5 / x - series)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def digamma(x):
+    """The derivative of log gamma(x); nan at the poles 0, -1, -2, ..."""
+    x = np.float64(x)
+    if x > 0.0:
+        return _digamma_right(x)
+    if x == math.floor(x):
+        return math.nan
+    return _digamma_right(1.0 - x) - math.pi * _cot_pi(x)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _polygamma_right(n, x):
+    """polygamma(n, x) for n >= 1 and x > 0, without the sign (-1)**(n + 1)."""
+    factorial = math.gamma(n + 1.0)
+    total = 0.0
+    while x < ASYMPTOTIC + n:
+        total += factorial * x ** -(n + 1)
+        x += 1.0
+    square = 1.0 / (x * x)
+    term = factorial / n * x**-n  # (2 k + n - 1)! / (2 k)! / x**(2 k + n), here for k = 0
+    series = term + 0.5 * factorial * x ** -(n + 1)
+    for k in range(1, len(BERNOULLI) + 1):
+        term *= (2.0 * k + n - 1.0) * (2.0 * k + n - 2.0) / (2.0 * k * (2.0 * k - 1.0)) * square
+        series += BERNOULLI[k - 1] * term
+    return total + series
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _cot_derivative(n, x):
+    """The n-th derivative of cot(pi x): a polynomial in c = cot(pi x), as c' = -pi (1 + c c)."""
+    old = np.zeros(n + 3)
+    new = np.zeros(n + 3)
+    old[1] = 1.0
+    for _ in range(n):
+        new[:] = 0.0
+        for power in range(1, n + 2):
+            new[power - 1] -= math.pi * power * old[power]
+            new[power + 1] -= math.pi * power * old[power]
+        old[:] = new
+    c = _cot_pi(x)
+    total = 0.0
+    for power in range(n + 2, -1, -1):
+        total = total * c + old[power]
+    return total
+
+
+@numba.njit(cache=True, error_model="numpy")
+def polygamma(n, x):
+    """The n-th derivative of digamma, n a whole number; at a pole the limit, or nan without one."""
+    order = int(n)
+    x = np.float64(x)
+    if order == 0:
+        return digamma(x)
+    sign = 1.0 if order % 2 == 1 else -1.0
+    if x > 0.0:
+        return sign * _polygamma_right(order, x)
+    if x == math.floor(x):
+        return math.inf if order % 2 == 1 else math.nan
+    return _polygamma_right(order, 1.0 - x) - math.pi * _cot_derivative(order, x)

@@ -1,0 +1,124 @@
+"""The demonstration and the commands of `python -m numbaflux`."""
+
+import numpy as np
+import pytest
+
+from numbaflux.__main__ import main
+from numbaflux.cli.inspect import UsageError, argument, floating, load
+from numbaflux.demo import fit as demo
+from numbaflux.demo import lotka_volterra as lv
+
+SPRING = """
+import math
+
+def energy(x, k, n):
+    s = 0.0
+    for i in range(x.size):
+        s += 0.5 * k * x[i] ** 2 * n
+    return s
+"""
+
+
+@pytest.fixture
+def spring(tmp_path):
+    path = tmp_path / "spring.py"
+    path.write_text(SPRING, "utf-8")
+    return path
+
+
+def test_pelts():
+    data = lv.pelts()
+    assert data.years.tolist() == list(range(1900, 1921))
+    assert data.counts[0].tolist() == [30.0, 4.0]
+    assert data.counts[-1].tolist() == [24.7, 8.6]
+
+
+def test_the_integrator_is_of_fourth_order():
+    theta = np.array([0.55, 0.028, 0.8, 0.024, 34.0, 5.9])
+    fine = lv.trajectory(theta, 10, 640)
+    errors = [np.abs(lv.trajectory(theta, 10, n) - fine).max() for n in (5, 10, 20)]
+    assert 12.0 < errors[0] / errors[1] < 20.0
+    assert 12.0 < errors[1] / errors[2] < 20.0
+
+
+def test_differences_of_the_loss():
+    exact = demo.central_differences(lambda x: float(x[0] ** 2 * x[1]), np.array([3.0, 2.0]))
+    np.testing.assert_allclose(exact, [12.0, 9.0], rtol=1e-10)
+
+
+def test_fit_finds_the_published_rates():
+    lines = []
+    result = demo.fit(lv.pelts().counts, say=lines.append)
+    assert lines
+    assert result.loss == pytest.approx(1.0093, abs=1e-3)
+    published = [value for value in demo.PUBLISHED if value is not None]
+    np.testing.assert_allclose(result.theta[:4], published, rtol=0.05)
+    assert demo.gradient_error(demo.START, lv.pelts().counts) < 1e-8
+
+
+def test_demo_prints_and_draws(capsys, tmp_path):
+    plot = tmp_path / "plot.png"
+    assert main(["demo", "--plot", str(plot)]) == 0
+    printed = capsys.readouterr().out
+    assert "published" in printed
+    assert "finite differences" in printed
+    assert plot.stat().st_size > 10_000
+
+
+def test_plot(tmp_path):
+    assert demo.save_plot(demo.START, lv.pelts(), tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 10_000
+
+
+def test_inspect_prints_checks_and_times(spring, capsys):
+    assert main(["inspect", f"{spring}:energy", "np.ones(5)", "2.0", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "grad of" in printed
+    assert "argument 0, 1" in printed
+    assert "def " in printed
+    assert "# checked" in printed
+    assert "primals" in printed
+
+
+def test_inspect_says_what_is_wrong(spring, capsys):
+    assert main(["inspect", f"{spring}:missing"]) == 2
+    assert "defines no 'missing'" in capsys.readouterr().err
+    assert main(["inspect", "nowhere.py:f", "1.0"]) == 2
+    assert "no file nowhere.py" in capsys.readouterr().err
+    assert main(["inspect", "nothing"]) == 2
+    assert main(["inspect", f"{spring}:energy", "1 +"]) == 2
+    assert "cannot evaluate" in capsys.readouterr().err
+
+
+def test_inspect_loads_and_evaluates(spring):
+    assert load(f"{spring}:energy")(np.ones(2), 1.0, 1) == 1.0
+    assert argument("np.ones(5) * math.pi").shape == (5,)
+    with pytest.raises(UsageError):
+        argument("unknown_name")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1.0, True),
+        (1, False),
+        (True, False),
+        ("a", False),
+        (None, False),
+        (np.ones(2), True),
+        (np.arange(2), False),
+        ((1.0, np.ones(2)), True),
+        ((1.0, 2), False),
+        ((), False),
+    ],
+)
+def test_what_is_differentiated_by_default(value, expected):
+    assert floating(value) is expected
+
+
+def test_doctor(capsys):
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    for what in ("python", "numba", "llvmlite", "numpy", "scipy", "CPU", "SVML", "CUDA"):
+        assert f"\n{what} " in f"\n{printed}"
+    assert "threads" in printed
