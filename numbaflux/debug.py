@@ -24,12 +24,11 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
-_printed: ContextVar[frozenset[str]] = ContextVar(
-    "printed", default=_names(os.environ.get("NUMBAFLUX_PRINT", ""))
-)
-_verified: ContextVar[bool] = ContextVar(
-    "verified", default=os.environ.get("NUMBAFLUX_VERIFY", "0") not in ("", "0")
-)
+PRINT = _names(os.environ.get("NUMBAFLUX_PRINT", ""))
+VERIFY = os.environ.get("NUMBAFLUX_VERIFY", "0") not in ("", "0")
+
+_printed: ContextVar[frozenset[str]] = ContextVar("printed", default=PRINT)
+_verified: ContextVar[bool] = ContextVar("verified", default=VERIFY)
 
 
 @contextmanager

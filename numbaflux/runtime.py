@@ -182,4 +182,4 @@ def polygamma(n, x):
         return sign * _polygamma_right(order, x)
     if x == math.floor(x):
         return math.inf if order % 2 == 1 else math.nan
-    return _polygamma_right(order, 1.0 - x) - math.pi * _cot_derivative(order, x)
+    return -_polygamma_right(order, 1.0 - x) - math.pi * _cot_derivative(order, x)

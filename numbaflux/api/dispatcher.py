@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
-from numba import njit
+from numba import njit, typeof
 from numba.core import errors, types
 from numba.core.caching import NullCache
 from numba.core.compiler_lock import global_compiler_lock
@@ -33,9 +34,11 @@ from numbaflux import debug, frontend
 from numbaflux.api import pipeline
 from numbaflux.api.fingerprint import fingerprint
 from numbaflux.errors import InternalError, NumbafluxError, UnsupportedError
+from numbaflux.frontend.callees import _dispatcher as call_dispatcher
+from numbaflux.frontend.values import Known
 from numbaflux.ir.build import Builder
-from numbaflux.ir.nodes import Array, Block, Function, Loc, Opaque, Scalar, Type, Var
-from numbaflux.ir.trees import Fixed, Leaf, Program, Tree, Tuple
+from numbaflux.ir.nodes import Array, Block, Loc, Opaque, Prim, Scalar, Type, Var
+from numbaflux.ir.trees import Fixed, Leaf, Program, Tree, Tuple, leaves
 
 Types = tuple[types.Type, ...]
 OPTIONS = ("cache", "fastmath", "error_model", "parallel", "boundscheck", "nogil")
@@ -84,14 +87,11 @@ class Derivative(CPUDispatcher):
         """A Python function with the derivative's name and signature, which calls it."""
         primal = getattr(self.primal, "py_func", self.primal)
         pysig = self.transform.signature(inspect.signature(primal))
-        given, passed = [], []
-        for p in pysig.parameters.values():
-            star = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
-            given.append(star + p.name)
-            passed.append(star + p.name)
+        stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+        args = ", ".join(stars.get(p.kind, "") + p.name for p in pysig.parameters.values())
         name = f"{self.transform.name}_{pipeline.identifier(primal.__name__)}"
-        text = f"def {name}({', '.join(given)}): return derivative({', '.join(passed)})"
-        names: dict[str, Any] = {"derivative": self}
+        text = f"def {name}({args}): return __derivative__({args})"
+        names: dict[str, Any] = {"__derivative__": self}
         exec(compile(text, f"<numbaflux {name}>", "exec"), names)
         f = names[name]
         defaults = [p.default for p in pysig.parameters.values() if p.default is not p.empty]
@@ -249,9 +249,7 @@ def _loc_of(f: Any) -> Loc:
 def adapt(program: Program, arg_types: Types) -> Program:
     """The program with parameters of the types it is called with.  note [Integers]"""
     b = Builder(program.function.loc)
-    args = tuple(
-        (name, _adapted(b, tree, ty)) for (name, tree), ty in zip(program.args, arg_types)
-    )
+    args = tuple((name, _adapted(b, tree, ty)) for (name, tree), ty in zip(program.args, arg_types))
     fn = program.function
     params = tuple(a for _, tree in args for a in leaves(tree) if isinstance(a, Var))
     block = Block(params, (*b.stmts, *fn.block.stmts), fn.block.yields)
@@ -299,25 +297,104 @@ def _numba_type(ty: Type) -> types.Type:
 def register_transform(fn: Callable[..., Any], make: Callable[..., Derivative]) -> None:
     """Let `fn(f, ...)` be called in `@njit` code; `make(f, ...)` gives the derivative.
 
-    The options must be constants there. The value's type is `types.Dispatcher`, so the call is
-    resolved while typing and nothing is left of it at run time.
+    The options must be constants there. The result's type says which derivative it is, so the call
+    is resolved while typing and nothing is left of it at run time.
     """
-    pysig = _without_kwargs(inspect.signature(fn))
+    pysig = _without_keywords(inspect.signature(fn))
+
+    def typed(context: Any, args: Types, kws: Mapping[str, types.Type]) -> Any:
+        bound = pysig.bind(*args, **kws).arguments
+        (_, f), *options = bound.items()
+        derivative = make(_function(fn, f), **{name: _constant(fn, name, t) for name, t in options})
+        return types.Dispatcher(derivative), _ordered(pysig, bound)
+
+    def lowered(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return context.get_dummy_value()
+
+    _register(fn, pysig, typed, lowered)
+    fn.numbaflux_lower = lambda b, call: Known(call.type.dispatcher)  # type: ignore[attr-defined]
+
+
+def register_call(fn: Callable[..., Any], make: Callable[[Any], Derivative]) -> None:
+    """Let `fn(f, ...)` in `@njit` code mean `make(f)(...)`."""
+    pysig = _without_keywords(inspect.signature(fn))
+
+    def typed(context: Any, args: Types, kws: Mapping[str, types.Type]) -> Any:
+        ordered = _ordered(pysig, pysig.bind(*args, **kws).arguments)
+        f, *rest = ordered
+        callee = types.Dispatcher(make(_function(fn, f)))
+        sig = callee.get_call_type(context, tuple(rest), {})
+        return sig.return_type, (f, *sig.args)
+
+    def lowered(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        callee = types.Dispatcher(make(_function(fn, sig.args[0])))
+        inner = callee.get_call_type(context.typing_context, sig.args[1:], {})
+        return context.get_function(callee, inner)(builder, args[1:])
+
+    def read(b: Builder, call: Any) -> Any:
+        signature = call.signature.replace(args=call.signature.args[1:])
+        derivative = make(_function(fn, call.signature.args[0]))
+        args = pysig.bind(*call.args, **call.kwargs).args
+        return call_dispatcher(
+            call.context, derivative, replace(call, args=args[1:], kwargs={}, signature=signature)
+        )
+
+    _register(fn, pysig, typed, lowered)
+    fn.numbaflux_lower = read  # type: ignore[attr-defined]
+
+
+def _register(fn: Any, pysig: inspect.Signature, typed: Any, lowered: Any) -> None:
+    """Make a Python function known to Numba, by how it is typed and how it is lowered."""
 
     class Template(AbstractTemplate):
         key = fn
         prefer_literal = True
 
-        def generic(self, args: Types, kws: dict[str, types.Type]) -> Any:
-            given = pysig.bind(*args, **kws).arguments
-            f, *options = pysig.parameters
-            derivative = make(
-                _function(fn, given.pop(f)), **{n: _constant(fn, n, t) for n, t in given.items()}
-            )
-            ordered = [given_or_default(bound, p) for p in pysig.parameters.values()]
-            return typing_signature(types.Dispatcher(derivative), *ordered).replace(pysig=pysig)
+        def generic(self, args: Types, kws: Mapping[str, types.Type]) -> Any:
+            try:
+                result, ordered = typed(self.context, args, kws)
+            except TypeError as error:
+                if isinstance(error, NumbafluxError):
+                    raise
+                raise errors.TypingError(f"{fn.__name__}: {error}") from error
+            return typing_signature(result, *ordered).replace(pysig=pysig)
 
     infer_global(fn)(Template)
-    lower_builtin(fn, types.VarArg(types.Any))(
-        lambda context, builder, sig, args: context.get_dummy_value()
+    lower_builtin(fn, types.VarArg(types.Any))(lowered)
+
+
+def _without_keywords(pysig: inspect.Signature) -> inspect.Signature:
+    """The signature without **options, which Numba cannot pass."""
+    kept = [p for p in pysig.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    return pysig.replace(parameters=kept)
+
+
+def _ordered(pysig: inspect.Signature, bound: Mapping[str, types.Type]) -> Types:
+    """A type for each parameter, the defaults too."""
+    return tuple(
+        bound[name] if name in bound else types.Omitted(p.default)
+        for name, p in pysig.parameters.items()
     )
+
+
+def _function(fn: Any, ty: types.Type) -> Any:
+    """The function that a type stands for."""
+    if isinstance(ty, types.Dispatcher):
+        return ty.dispatcher
+    raise errors.TypingError(
+        f"{fn.__name__}(f) inside @njit: f is {ty}, not a function compiled with @njit"
+    )
+
+
+def _constant(fn: Any, name: str, ty: types.Type) -> Any:
+    """The value of an argument that must be known while compiling."""
+    match ty:
+        case types.Literal():
+            return ty.literal_value
+        case types.Omitted():
+            return ty.value
+        case types.NoneType():
+            return None
+        case types.BaseTuple():
+            return tuple(_constant(fn, name, t) for t in ty)
+    raise errors.TypingError(f"{fn.__name__}: {name} must be a constant inside @njit, it is {ty}")

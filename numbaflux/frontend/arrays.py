@@ -88,8 +88,8 @@ def as_array(b: Builder, v: Operand | tuple, type: Array | None = None) -> Opera
     lengths = [
         index(1 + max(at[axis] for at, _ in found)) if found else ZERO for axis in range(depth)
     ]
-    common = np.result_type(*(x.type.numpy for _, x in found)) if found else np.dtype("float64")
-    out = new(b, lengths, type or Array(Scalar(common.name), depth))
+    common = np.result_type(*(element_type(x).numpy for _, x in found)) if found else np.float64
+    out = new(b, lengths, type or Array(Scalar(np.dtype(common).name), depth))
     for at, x in found:
         b.store(out, [index(k) for k in at], b.cast(x, element_type(out)))
     return out
@@ -290,13 +290,18 @@ def lazy_elementwise(
     b: Builder, operands: Sequence[Operand], result: Array, scalar_fn: ScalarFn
 ) -> Lazy:
     """scalar_fn over broadcast operands: the shapes are checked now, the elements come later."""
-    operands = tuple(operands)
+    operands = tuple(_once(b, x, result.ndim) for x in operands)
     found = broadcast(b, shapes_of(b, operands))
 
     def at(b: Builder, index: Sequence[Atom]) -> Atom:
         return b.cast(scalar_fn(b, *found.elements(b, operands, index)), result.element)
 
     return Lazy(found.shape, result, at)
+
+
+def _once(b: Builder, x: Operand, ndim: int) -> Operand:
+    """An expression that a result of `ndim` axes would compute again and again, computed once."""
+    return materialise(b, x) if isinstance(x, Lazy) and rank(x) < ndim else x
 
 
 def copied(b: Builder, x: Atom) -> Atom:
@@ -332,7 +337,8 @@ def add_to(b: Builder, out: Atom, value: Operand, may_alias: bool = False) -> No
     found = broadcast(b, [shape(b, value)], shape(b, out))
 
     def body(at: list[Atom]) -> None:
-        b.accumulate(out, at, b.cast(*found.elements(b, [value], at), element_type(out)))
+        (v,) = found.elements(b, [value], at)
+        b.accumulate(out, at, b.cast(v, element_type(out)))
 
     loops(b, found.shape, body, order=memory_order(out.type))
 

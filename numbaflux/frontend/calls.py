@@ -70,8 +70,9 @@ def handler(title: str, f: Callable[..., Any]) -> Handler:
 
 def result_type(ty: types.Type, loc: Loc) -> Any:
     """Numba's type of a result in the IR's terms; a tuple of them for a tuple, None for None."""
-    if isinstance(ty, types.BaseTuple):
-        return tuple(result_type(t, loc) for t in ty.types)
+    parts = values.tuple_parts(ty)
+    if parts is not None:
+        return tuple(result_type(t, loc) for t in parts[0])
     return None if isinstance(ty, types.NoneType) else values.ir_type(ty, loc)
 
 
@@ -84,7 +85,8 @@ def plain(v: Any) -> Any:
             return known
         case Const(value=known, type=Opaque()):
             return known
-    return v
+        case _:
+            return v
 
 
 def value(v: Any) -> Any:

@@ -14,17 +14,20 @@ from numbaflux.frontend.arrays import (
     as_array,
     assign,
     check,
+    copied,
     copy,
     differ,
     element,
     element_type,
     elementwise,
     is_array,
+    lazy_elementwise,
     loops,
     materialise,
     new,
     rank,
     shape,
+    truth,
 )
 from numbaflux.frontend.calls import Call, as_index, lengths
 from numbaflux.ir.build import Builder, array_of, const, index
@@ -244,9 +247,9 @@ def copy_of(b: Builder, call: Call, a: Any) -> Atom:
     return copy(b, as_array(b, a), call.array, call.name)
 
 
-def astype(b: Builder, call: Call, a: Operand, dtype: Any) -> Atom:
-    """a.astype(dtype): always a copy."""
-    return copy(b, a, call.array, call.name)
+def astype(b: Builder, call: Call, a: Operand, dtype: Any) -> Operand:
+    """a.astype(dtype): never the array itself."""
+    return lazy_elementwise(b, [a], call.array, copied)
 
 
 def item(b: Builder, call: Call, a: Operand) -> Atom:
@@ -259,7 +262,7 @@ def item(b: Builder, call: Call, a: Operand) -> Atom:
 
 def clip(
     b: Builder, call: Call, a: Any, a_min: Any = None, a_max: Any = None, out: Any = None
-) -> Atom:
+) -> Operand:
     """min(max(a, a_min), a_max)"""
     bounds = [x for x in (a_min, a_max) if x is not None]
     elements = {element_type(x) for x in (a, *bounds)}
@@ -275,11 +278,12 @@ def clip(
 
     if not is_array(a) and not any(map(is_array, bounds)):
         return scalar(b, a, *bounds)
-    into = out if out is None else materialise(b, out)
-    return elementwise(b, [a, *bounds], call.array, scalar, into, into is not None, call.name)
+    if out is None:
+        return lazy_elementwise(b, [a, *bounds], call.array, scalar)
+    return elementwise(b, [a, *bounds], call.array, scalar, out, may_alias=True)
 
 
-def where(b: Builder, call: Call, condition: Any, x: Any = None, y: Any = None) -> Any:
+def where(b: Builder, call: Call, condition: Any, x: Any = None, y: Any = None) -> Operand:
     """np.where(condition, x, y), element by element."""
     if x is None:
         raise call.unsupported(
@@ -287,13 +291,11 @@ def where(b: Builder, call: Call, condition: Any, x: Any = None, y: Any = None) 
         )
 
     def scalar(b: Builder, c: Atom, x: Atom, y: Atom) -> Atom:
-        c = c if c.type.dtype == "bool" else b.prim("ne", c, Const(0, c.type))
-        return b.select(c, b.cast(x, call.scalar), b.cast(y, call.scalar))
+        return b.select(truth(b, c), b.cast(x, call.scalar), b.cast(y, call.scalar))
 
     if isinstance(call.type, Scalar):
         return scalar(b, condition, x, y)
-    operands = [condition, x, y]
-    return elementwise(b, operands, call.array, scalar, name=call.name)
+    return lazy_elementwise(b, [condition, x, y], call.array, scalar)
 
 
 FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {

@@ -167,7 +167,7 @@ def positions(b: Builder, x: Operand, types: Sequence[Array]) -> tuple[Atom, ...
         with b.arm() as orelse:
             orelse.yields = [found]
         holds = truth(b, b.load(x, at))
-        return b.if_(holds, then.block, orelse.block, ["found"])
+        return list(b.if_(holds, then.block, orelse.block, ["found"]))
 
     loops(b, shape(b, x), body, [ZERO], ["found"])
     return tuple(outs)

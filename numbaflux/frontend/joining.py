@@ -181,7 +181,7 @@ def diff(b: Builder, call: Call, a: Any, n: Any = ONE) -> Atom:
         return copy(b, x, call.array, call.name)
     for _ in range(times):
         x = _neighbours(b, call, materialise(b, x))
-    return x
+    return materialise(b, x)
 
 
 def _neighbours(b: Builder, call: Call, x: Atom) -> Atom:

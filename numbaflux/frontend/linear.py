@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from numbaflux.frontend.arrays import (
+    ONE,
     ZERO,
     Lazy,
     Operand,
@@ -31,7 +32,7 @@ from numbaflux.frontend.calls import Call, as_index, axis_of
 from numbaflux.frontend.creation import diagonal
 from numbaflux.frontend.reductions import extreme_of, folded, sum_of, total
 from numbaflux.frontend.views import raveled, with_axis
-from numbaflux.ir.build import Builder, const
+from numbaflux.ir.build import Builder, const, index
 from numbaflux.ir.nodes import Array, Atom, Const, Scalar
 
 # ---- products ----------------------------------------------------------------------------------
@@ -122,12 +123,54 @@ def kron(b: Builder, call: Call, a: Any, b_: Any) -> Atom:
 def trace(b: Builder, call: Call, a: Any, offset: Any = ZERO) -> Atom:
     """The sum of the offset-th diagonal."""
     x = as_array(b, a)
-    down, right, count = diagonal(b, *shape(b, x), as_index(b, offset))
+    rows, columns = shape(b, x)
+    down, right, count = diagonal(b, rows, columns, as_index(b, offset))
 
     def at(b: Builder, k: Any) -> Atom:
         return element(b, x, [b.add(k[0], down), b.add(k[0], right)])
 
     return total(b, Lazy((count,), Array(element_type(x), 1), at), call.scalar)
+
+
+def cross(b: Builder, call: Call, a: Any, b_: Any) -> Atom:
+    """The cross product of two vectors in space."""
+    x, y = materialise(b, as_array(b, a)), materialise(b, as_array(b, b_))
+    if rank(x) != 1 or rank(y) != 1:
+        raise call.unsupported("of many vectors", "only of two vectors here", "loop over them")
+    three = index(3)
+    wrong = any_of(b, [differ(b, b.dim(v, 0), three) for v in (x, y)])
+    check(b, wrong, ValueError, "both vectors of np.cross must have 3 components")
+    out = new(b, [three], call.array, name=call.name)
+    u, v = ([element(b, w, [index(k)], call.scalar) for k in range(3)] for w in (x, y))
+    for k in range(3):
+        i, j = (k + 1) % 3, (k + 2) % 3
+        b.store(out, [index(k)], b.sub(b.mul(u[i], v[j]), b.mul(u[j], v[i])))
+    return out
+
+
+def trapezoid(b: Builder, call: Call, y: Any, x: Any = None, dx: Any = None) -> Atom:
+    """The integral of a vector of values by the trapezoidal rule."""
+    values = materialise(b, as_array(b, y))
+    if rank(values) != 1:
+        raise call.unsupported("over many rows", "only of a vector here", "loop over the rows")
+    type, half = call.scalar, const(0.5, call.scalar)
+    places = None if x is None else materialise(b, as_array(b, x))
+    n = b.dim(values, 0)
+    if places is not None:
+        wrong = differ(b, n, b.dim(places, 0))
+        check(b, wrong, ValueError, "y and x of np.trapezoid must have one length")
+
+    def at(b: Builder, k: Any) -> Atom:
+        after = [b.add(k[0], ONE)]
+        both = b.add(element(b, values, k, type), element(b, values, after, type))
+        if places is not None:
+            width = b.sub(element(b, places, after, type), element(b, places, k, type))
+        else:
+            width = const(1, type) if dx is None else b.cast(dx, type)
+        return b.mul(width, b.mul(both, half))
+
+    count = b.prim("max", b.sub(n, ONE), ZERO)
+    return total(b, Lazy((count,), Array(type, 1), at), type)
 
 
 # ---- running sums and products -----------------------------------------------------------------
@@ -232,6 +275,8 @@ FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     np.outer: outer,
     np.kron: kron,
     np.trace: trace,
+    np.cross: cross,
+    np.trapezoid: trapezoid,
     np.cumsum: running("add"),
     np.cumprod: running("mul"),
     np.linalg.norm: norm,

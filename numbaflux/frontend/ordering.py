@@ -15,13 +15,14 @@ from numbaflux.frontend.arrays import (
     copied,
     differ,
     element,
+    element_type,
+    elementwise,
     is_array,
     loops,
     materialise,
     new,
     rank,
 )
-from numbaflux.frontend.arrays import elementwise as elementwise_
 from numbaflux.frontend.calls import Call
 from numbaflux.ir.build import Builder
 from numbaflux.ir.nodes import F64, I64, Array, Atom, Type
@@ -64,9 +65,9 @@ def sort(b: Builder, call: Call, a: Any) -> Atom:
 def sort_in_place(b: Builder, call: Call, a: Atom) -> None:
     """a.sort()"""
     x = _vector(b, call, a)
-    type = Array(x.type.element, 1)
+    type = Array(element_type(x), 1)
     ordered = gathered(b, x, order_of(b, x, True, Array(I64, 1)), type, "sorted")
-    elementwise_(b, [ordered], type, copied, out=x)
+    elementwise(b, [ordered], type, copied, out=x)
 
 
 # ---- searching ---------------------------------------------------------------------------------
@@ -89,7 +90,7 @@ def searchsorted(b: Builder, call: Call, a: Any, v: Any, side: Any = "left") -> 
     def scalar(b: Builder, v: Atom) -> Atom:
         return insertion(b, x, v, side)
 
-    return elementwise_(b, [as_array(b, v)], call.array, scalar, name=call.name)
+    return elementwise(b, [as_array(b, v)], call.array, scalar, name=call.name)
 
 
 # ---- interpolation -----------------------------------------------------------------------------
@@ -109,7 +110,7 @@ def interp(b: Builder, call: Call, x: Any, xp: Any, fp: Any) -> Atom:
 
     if not is_array(x) and not isinstance(x, tuple):
         return scalar(b, x)
-    return elementwise_(b, [as_array(b, x)], call.array, scalar, name=call.name)
+    return elementwise(b, [as_array(b, x)], call.array, scalar, name=call.name)
 
 
 def _interpolated(b: Builder, x: Atom, xs: Atom, fs: Atom, last: Atom) -> Atom:

@@ -45,6 +45,7 @@ Whole = Callable[[Builder, Operand, Scalar], Atom]
 def reduced(b: Builder, x: Operand, type: Type, axis: int | None, whole: Whole) -> Atom:
     """`whole` of all elements, or of each fibre along `axis` (0 or more)."""
     if not isinstance(type, Array):
+        assert isinstance(type, Scalar)
         return whole(b, x, type)
     assert axis is not None
     scalar = element_type_of(type)
@@ -263,7 +264,9 @@ FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     np.var: reduction(variance_of),
     np.std: reduction(deviation_of),
     np.min: reduction(extreme_of, "lt"),
+    np.amin: reduction(extreme_of, "lt"),
     np.max: reduction(extreme_of, "gt"),
+    np.amax: reduction(extreme_of, "gt"),
     np.argmin: reduction(argument_of, "lt"),
     np.argmax: reduction(argument_of, "gt"),
     np.any: reduction(truth_of, "or"),

@@ -90,7 +90,7 @@ def _integer(low: Lowering, call: Call, routine: str, last: int) -> Value:
     """An integer in [low, high + last)."""
     b = low.b
     given = _positional(call)
-    bounded = len(given) > 1 and not isinstance(call.type, types.Array) or len(given) > 2
+    bounded = (len(given) > 1 and not isinstance(call.type, types.Array)) or len(given) > 2
     bottom, top = (given[0], given[1]) if bounded else (index(0), given[0])
     bottom, top = number(b, bottom, I64), b.add(number(b, top, I64), index(last))
 

@@ -228,7 +228,7 @@ def same_shape(v: Value, w: Value) -> bool:
     """Whether two values differ at most in their atoms, so that they can merge leaf by leaf."""
     if is_atom(v) or is_atom(w):
         return is_atom(v) and is_atom(w)
-    if isinstance(v, ListValue) or isinstance(v, Known):
+    if isinstance(v, ListValue | Known):
         return v == w
     if type(v) is not type(w):
         return False

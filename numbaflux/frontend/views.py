@@ -59,8 +59,14 @@ def _keeps(outer_to_inner: Sequence[Item]) -> bool:
 def view(
     b: Builder, a: Atom, items: Sequence[Item], type: Type | None = None, name: str = "v"
 ) -> Var:
-    """a[items] as a view; `type` if it is known better than from `items`."""
-    base, how = array_of(a), Index(tuple(items))
+    """a[items] as a view; `type` if it is known better than from `items`.
+
+    Whole axes at the end are left out: Numba then sees that `a[i:j]` of a C array is one.
+    """
+    base, kept = array_of(a), list(items)
+    while len(kept) > 1 and kept[-1] == full_slice():
+        kept.pop()
+    how = Index(tuple(kept))
     added = sum(i is None for i in items)
     dropped = sum(i is not None and not isinstance(i, Slice) for i in items)
     ndim = base.ndim + added - dropped

@@ -219,7 +219,17 @@ def test_view_types_are_numbas(items, layout, ndim):
     expected = get_array_index_type(base, index_type).result
     assert view_layout(ir_type(base), Index(items)) == expected.layout
     b = Builder()
-    assert view(b, Var("a", ir_type(base)), items).type == ir_type(expected)
+    written = view(b, Var("a", ir_type(base)), items).type
+    (stmt,) = b.stmts
+    index_type = types.BaseTuple.from_types([numba_item(i) for i in stmt.how.items])
+    assert written == ir_type(get_array_index_type(base, index_type).result)
+
+
+def test_whole_axes_at_the_end_of_an_index_are_left_out():
+    b = Builder()
+    rows = view(b, Var("a", Array(F64, 3)), [PART, FULL, FULL])
+    assert b.stmts[0].how == Index((PART,))
+    assert rows.type == Array(F64, 3, "C")
 
 
 @pytest.mark.parametrize("layout", "CFA")

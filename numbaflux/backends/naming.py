@@ -1,0 +1,42 @@
+"""Names in written code: the user's where possible, legal and unique always."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+from collections.abc import Iterable
+
+MODULES = ("math", "np", "numba", "runtime", "namedtuple")
+RESERVED = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *MODULES))
+
+_TEMPORARY = re.compile(r"t[_\d]*|\$.*")
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a wish is nobody's own: t, t1, $12load."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def legal(wish: str) -> str:
+    """An identifier close to the wish: `x.1` is x, `$3` is t."""
+    wish = "t" if wish.startswith("$") else wish.split(".")[0]
+    wish = re.sub(r"\W", "_", wish, flags=re.ASCII).rstrip("_") or "t"
+    return f"v{wish}" if wish[0].isdigit() else wish
+
+
+class Names:
+    """Hands out names, each once."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self.taken = set(RESERVED) | set(taken)
+
+    def fresh(self, wish: str) -> str:
+        """The wish, or with the first number that makes it unique: x, x_1, x_2."""
+        base = name = legal(wish)
+        count = 0
+        while name in self.taken:
+            count += 1
+            name = f"{base}_{count}"
+        self.taken.add(name)
+        return name
