@@ -67,19 +67,17 @@ def _differences(fn: Function, args: list, v: list, h: float = 1e-6) -> list:
         after, results = _run(fn, shifted)
         return [
             *(r for r, a in zip(results, fn.results) if a.type.is_float),
-            *(
-                a
-                for a, p in zip(after, fn.params)
-                if isinstance(p.type, Array) and p.type.is_float
-            ),
+            *(a for a, p in zip(after, fn.params) if isinstance(p.type, Array) and p.type.is_float),
         ]
 
     return [(np.asarray(p) - np.asarray(m)) / (2 * h) for p, m in zip(outputs(h), outputs(-h))]
 
 
 def _like(rng: np.random.Generator, a):
-    return rng.standard_normal(a.shape) if isinstance(a, np.ndarray) and a.ndim else np.float64(
-        rng.standard_normal()
+    return (
+        rng.standard_normal(a.shape)
+        if isinstance(a, np.ndarray) and a.ndim
+        else np.float64(rng.standard_normal())
     )
 
 
