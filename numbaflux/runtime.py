@@ -45,11 +45,10 @@ def grow(buffer, index):
 
 @numba.njit(cache=True)
 def put(references, index, array):
-    """references[index] = array, where index may be the end of the list: then it is appended."""
-    if index == len(references):
+    """references[index] = array; a list that is too short is extended, with what nobody reads."""
+    while len(references) <= index:
         references.append(array)
-    else:
-        references[index] = array
+    references[index] = array
 
 
 @numba.njit(cache=True)
@@ -73,6 +72,17 @@ def overlap(a, b):
     a_low, a_high = _extent(a)
     b_low, b_high = _extent(b)
     return a_low < b_high and b_low < a_high
+
+
+@numba.njit(cache=True)
+def same_array(a, b):
+    """Whether two arrays are the same memory in the same order."""
+    if a.ctypes.data != b.ctypes.data:
+        return False
+    for axis in range(a.ndim):
+        if a.shape[axis] != b.shape[axis] or a.strides[axis] != b.strides[axis]:
+            return False
+    return True
 
 
 @numba.njit(cache=True)

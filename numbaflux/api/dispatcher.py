@@ -4,12 +4,15 @@
 code like any other; only `compile` differs.  Together with the front end the one module that knows
 Numba's internals.
 
-note [Adoption]  A derivative is compiled by an ordinary dispatcher over the generated function; the
+note [Adoption]  What compiles a derivative is the ordinary dispatcher of the generated module; the
 derivative takes over its compile results and keeps it alive.
 
 note [Integers]  An integer given for a differentiated scalar counts as a float: the function is
 read with a float there, and the program gets an integer parameter that is converted first.
 """
+
+# Numba's classes declare few of their attributes.
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportOptionalCall=false
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from numba import njit, typeof
+from numba import typeof
 from numba.core import errors, types
 from numba.core.caching import NullCache
 from numba.core.compiler_lock import global_compiler_lock
@@ -26,14 +29,19 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.imputils import lower_builtin
 from numba.core.registry import CPUDispatcher
 from numba.core.sigutils import normalize_signature
-from numba.core.typing import signature as typing_signature
 from numba.core.typing.templates import AbstractTemplate, infer_global
+from numba.core.typing.templates import signature as typing_signature
 from numba.np.numpy_support import from_dtype
 
 from numbaflux import debug, frontend
 from numbaflux.api import pipeline
 from numbaflux.api.fingerprint import fingerprint
-from numbaflux.errors import InternalError, NumbafluxError, UnsupportedError
+from numbaflux.errors import (
+    InternalError,
+    NotDifferentiableError,
+    NumbafluxError,
+    UnsupportedError,
+)
 from numbaflux.frontend.callees import _dispatcher as call_dispatcher
 from numbaflux.frontend.values import Known
 from numbaflux.ir.build import Builder
@@ -125,14 +133,39 @@ class Derivative(CPUDispatcher):
 
     def _program(self, arg_types: Types) -> Program:
         primal_types = self.transform.primal_types(arg_types)
-        if isinstance(self.primal, Derivative):
-            program = self.primal.numbaflux_program(primal_types)
-        else:
-            program = frontend.read(self.primal, primal_types, self.options)
-            debug.after("read", program.function)
+        try:
+            program = self._primal_program(primal_types)
+        except (UnsupportedError, errors.NumbaError) as error:
+            self._refuse_integers(primal_types, arg_types, getattr(error, "loc", None))
+            raise
         program = adapt(self.transform.apply(program, arg_types), arg_types)
         debug.after(self.transform.name, program.function)
         return program
+
+    def _primal_program(self, primal_types: Types) -> Program:
+        if isinstance(self.primal, Derivative):
+            return self.primal.numbaflux_program(primal_types)
+        program = frontend.read(self.primal, primal_types, self.options)
+        debug.after("read", program.function)
+        return program
+
+    def _refuse_integers(self, primal_types: Types, arg_types: Types, loc: Any) -> None:
+        """Say so if the function could be read, were one of its integers not a float."""
+        for i, t in enumerate(primal_types):
+            if t != types.float64 or not any(_has_integer(a) for a in arg_types):
+                continue
+            try:
+                self._primal_program((*primal_types[:i], types.int64, *primal_types[i + 1 :]))
+            except (NumbafluxError, errors.NumbaError):
+                continue
+            primal = getattr(self.primal, "py_func", self.primal)
+            name = list(inspect.signature(primal).parameters)[i]
+            raise NotDifferentiableError(
+                f"argument `{name}` of `{primal.__name__}` is used as an integer",
+                loc if isinstance(loc, Loc) else _loc_of(self.primal),
+                "it is to be differentiated, and so counts as a floating point number",
+                f"leave {i} out of argnums, or give its tangent as None",
+            ) from None
 
     def numbaflux_return_type(self, arg_types: Types) -> types.Type:
         """Numba's type of the result, without compiling anything."""
@@ -166,9 +199,7 @@ class Derivative(CPUDispatcher):
         if generated is None:
             program = self.numbaflux_program(arg_types)
             generated = pipeline.generate(program, self.options, key)
-        options = {**self.options, "error_model": "numpy"}
-        options["cache"] = key is not None and generated.cacheable
-        inner = njit(**options)(generated.function)
+        inner = generated.function
         try:
             inner.compile(arg_types)
         except errors.NumbaError as error:
@@ -190,10 +221,9 @@ class Derivative(CPUDispatcher):
     def source(self, *args: Any, **kwargs: Any) -> str:
         """The code generated for these arguments."""
         bound = inspect.signature(self.py_func).bind(*args, **kwargs)
-        given = tuple(self.typeof_pyval(value) for value in bound.args)
-        named = {name: self.typeof_pyval(value) for name, value in bound.kwargs.items()}
+        given = tuple(typeof(value) for value in bound.args)
+        named = {name: typeof(value) for name, value in bound.kwargs.items()}
         _, arg_types = self.fold_argument_types(given, named)
-        self._types_active_call.clear()
         try:
             self.compile(tuple(arg_types))
         except NumbafluxError as error:
@@ -243,6 +273,12 @@ def _loc_of(f: Any) -> Loc:
     return Loc(code.co_filename, code.co_firstlineno, code.co_name)
 
 
+def _has_integer(ty: types.Type) -> bool:
+    if isinstance(ty, types.BaseTuple):
+        return any(_has_integer(t) for t in ty)
+    return isinstance(ty, types.Integer)
+
+
 # ---- types -------------------------------------------------------------------------------------
 
 
@@ -264,12 +300,13 @@ def _adapted(b: Builder, tree: Tree, ty: types.Type) -> Tree:
                 return tree
             b.append(Prim(v, "cast", (outer,), b.loc))
             return Leaf(outer)
-        case Tuple(items, cls), types.BaseTuple() as given:
+        case Tuple(items, cls), types.BaseTuple(types=given):
             return Tuple(tuple(_adapted(b, i, t) for i, t in zip(items, given)), cls)
-    return tree
+        case _:
+            return tree
 
 
-def numba_type(tree: Tree) -> types.Type:
+def numba_type(tree: Tree) -> Any:
     """Numba's type of what a tree stands for."""
     match tree:
         case Leaf(atom):
@@ -280,15 +317,15 @@ def numba_type(tree: Tree) -> types.Type:
             return typeof(value)
 
 
-def _numba_type(ty: Type) -> types.Type:
+def _numba_type(ty: Type) -> Any:
     match ty:
         case Scalar():
             return from_dtype(ty.numpy)
         case Array(element, ndim, layout):
             return types.Array(_numba_type(element), ndim, layout, readonly=ty.readonly)
-        case Opaque(numba=types.Type() as known):
+        case Opaque(numba=known):
+            assert isinstance(known, types.Type)
             return known
-    raise InternalError(f"a result of type {ty}")
 
 
 # ---- transforms inside @njit -------------------------------------------------------------------
@@ -397,4 +434,7 @@ def _constant(fn: Any, name: str, ty: types.Type) -> Any:
             return None
         case types.BaseTuple():
             return tuple(_constant(fn, name, t) for t in ty)
-    raise errors.TypingError(f"{fn.__name__}: {name} must be a constant inside @njit, it is {ty}")
+        case _:
+            raise errors.TypingError(
+                f"{fn.__name__}: {name} must be a constant inside @njit, it is {ty}"
+            )

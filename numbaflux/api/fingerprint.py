@@ -70,7 +70,7 @@ class _Hasher:
         self._modules: set[tuple[int, frozenset[str]]] = set()
 
     def digest(self) -> str:
-        return self._hash.hexdigest()
+        return self._hash.hexdigest()[:40]
 
     def put(self, kind: str, text: str | bytes = "") -> None:
         data = text.encode() if isinstance(text, str) else text
@@ -152,8 +152,9 @@ class _Hasher:
 
     def cls(self, value: type) -> None:
         self.put("class", f"{value.__module__}.{value.__qualname__}")
-        if issubclass(value, tuple) and hasattr(value, "_fields"):
-            self.visit(value._fields)
+        fields = getattr(value, "_fields", None)
+        if issubclass(value, tuple) and fields is not None:
+            self.visit(fields)
         elif not _is_stable(value):
             raise _Unknown
 
@@ -164,9 +165,9 @@ class _Hasher:
                 self.visit(value.dispatcher)
             case types.Omitted():
                 self.visit(value.value)
-            case types.BaseTuple():
+            case types.BaseTuple(types=items):
                 self.visit(getattr(value, "instance_class", None))
-                self.visit_all(value.types)
+                self.visit_all(items)
             case types.Number() | types.Boolean() | types.Array() | types.UnicodeType():
                 self.put("name", str(value))
             case types.Literal() | types.NoneType():

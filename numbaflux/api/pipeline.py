@@ -1,10 +1,15 @@
-"""From a Program to a Python function in a real file: optimise, write, keep, import.
+"""From a Program to an njit function in a real file: optimise, write, keep, import.
 
 A generated file is imported as a module of its own, so that Numba caches what it compiles from it
 and tracebacks show its lines.  With a fingerprint it is kept in the user's cache and found again
 by the next process, which then reads and transforms nothing; without one it lives in a folder that
 goes with the process.  Beside NAME.py lie its constant arrays (NAME.VARIABLE.npy) and NAME.json,
-which says what else its text refers to.
+which says where the user's namedtuple classes are.
+
+note [Callers]  A user's `njit(cache=True)` function that calls a derivative has the derivative's
+machine code in its own cache file, and with it the name of the generated module, which Numba
+imports in the next process.  The module may be gone by then, and nothing is read from it: an empty
+one does.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ import atexit
 import functools
 import hashlib
 import importlib
+import importlib.abc
 import importlib.util
 import json
 import os
@@ -21,7 +27,8 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,58 +37,61 @@ import numpy as np
 
 from numbaflux import debug
 from numbaflux.backends import cpu
+from numbaflux.ir.nodes import For
 from numbaflux.ir.trees import Program
+from numbaflux.ir.walk import walk
 from numbaflux.passes import optimise
 
 PACKAGE = "numbaflux_generated"
 LARGEST_CONSTANT = 10**6  # bytes; Numba refers to larger ones by address and cannot cache the code
+
+Places = Mapping[str, tuple[str, str]]  # name in the text -> module and name of the class
 
 _importing = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """A generated function, its text, and whether Numba can keep what it compiles from it."""
+    """A generated function, not compiled yet, its text and its file."""
 
-    function: Callable[..., Any]
+    function: Any  # what njit made of it
     text: str
     path: Path
-    cacheable: bool
 
 
 def generate(program: Program, options: Mapping[str, Any], key: str | None = None) -> Generated:
     """Optimise and write a program; keep the file under `key` if it has one."""
     fn = debug.after("optimise", optimise(program.function))
-    program = Program(fn, program.args, program.result)
+    program = replace(program, function=fn)
     name = identifier(fn.name)
-    source = cpu.write(name, program, dict(options))
-    references = _references(source.classes)
-    constants = dict(source.constants)
-    if key is not None and references is not None:
-        folder, stem = cache_folder(), f"{name}_{key}"
-        try:
-            return _save(folder, stem, name, source.text, constants, source.classes, references)
-        except OSError:  # no room, or not ours to write: do without
-            pass
-    stem = f"{name}_{_content(source.text, constants)}"
-    if references is None:  # its classes are known to this process only, by identity
-        stem += "".join(f"_{id(cls):x}" for cls in source.classes.values())
-    return _save(scratch(), stem, name, source.text, constants, source.classes, references or {})
+    options = {n: v for n, v in options.items() if v and n != "cache"}
+    if not any(isinstance(s, For) and s.parallel for s in walk(fn.block)):
+        options.pop("parallel", None)  # Numba warns when it finds nothing to do
+    if key is not None:
+        source = cpu.write(name, program, {**options, "cache": True})
+        places = _places(source.classes)
+        if places is not None and _fits(source):
+            try:
+                return _save(cache_folder(), f"{name}_{key}", name, source, places)
+            except OSError:  # no room, or not ours to write: do without
+                pass
+    source = cpu.write(name, program, options)
+    return _save(scratch(), f"{name}_{_content(source)}", name, source, {})
 
 
 def find(name: str, key: str | None) -> Generated | None:
     """The function that an earlier `generate` kept under `key`."""
+    if key is None:
+        return None
     name = identifier(name)
-    stem = f"{name}_{key}"
-    path = cache_folder() / f"{stem}.py"
-    if key is None or not path.exists():
+    path = cache_folder() / f"{name}_{key}.py"
+    if not path.exists():
         return None
     try:
-        about = json.loads(path.with_suffix(".json").read_text("utf-8"))
-        classes = {n: _resolve(*where) for n, where in about["classes"].items()}
-        constants = {n: np.load(_npy(path, n)) for n in about["constants"]}
-        return _load(path, name, path.read_text("utf-8"), {**constants, **classes})
-    except (OSError, ValueError, KeyError, ImportError, AttributeError):
+        places = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        classes = {n: _resolve(*place) for n, place in places.items()}
+        return _load(path, name, path.read_text("utf-8"), classes)
+    except (OSError, ValueError, AttributeError, ImportError, TypeError):
         return None  # written by a process that was cut off, or cleared away meanwhile
 
 
@@ -125,25 +135,15 @@ def scratch() -> Path:
 # ---- files -------------------------------------------------------------------------------------
 
 
-def _save(
-    folder: Path,
-    stem: str,
-    name: str,
-    text: str,
-    constants: Mapping[str, np.ndarray],
-    classes: Mapping[str, type],
-    references: Mapping[str, tuple[str, str]],
-) -> Generated:
+def _save(folder: Path, stem: str, name: str, source: cpu.Source, places: Places) -> Generated:
     """Write the files, NAME.py last: whoever sees it sees the others too."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{stem}.py"
-    if not path.exists():
-        for n, array in constants.items():
-            _replace(_npy(path, n), lambda file, array=array: np.save(file, array))
-        about = json.dumps({"classes": references, "constants": list(constants)})
-        _replace(path.with_suffix(".json"), lambda file: file.write(about.encode()))
-        _replace(path, lambda file: file.write(text.encode()))
-    return _load(path, name, text, {**constants, **classes})
+    for n, array in source.constants.items():
+        _replace(path.with_name(f"{stem}.{n}.npy"), lambda file, a=array: np.save(file, a))
+    _replace(path.with_suffix(".json"), lambda file: file.write(json.dumps(places).encode()))
+    _replace(path, lambda file: file.write(source.text.encode()))
+    return _load(path, name, source.text, source.classes)
 
 
 def _replace(path: Path, write: Callable[[Any], Any]) -> None:
@@ -158,52 +158,60 @@ def _replace(path: Path, write: Callable[[Any], Any]) -> None:
         raise
 
 
-def _load(path: Path, name: str, text: str, names: Mapping[str, Any]) -> Generated:
-    """Import a generated file, once; its text finds `names` as globals."""
+def _load(path: Path, name: str, text: str, classes: Mapping[str, type]) -> Generated:
+    """Import a generated file, once, with the user's own classes under their names in it."""
     full = f"{PACKAGE}.{path.stem}"
     with _importing:
         module = sys.modules.get(full)
-        if module is None or module.__file__ != str(path):
+        if getattr(module, "__file__", None) != str(path):
             spec = importlib.util.spec_from_file_location(full, path)
             assert spec is not None and spec.loader is not None
             module = importlib.util.module_from_spec(spec)
-            module.__dict__.update(names)
-            sys.modules.setdefault(PACKAGE, _package())
+            importlib.import_module(PACKAGE)
             sys.modules[full] = module
             try:
                 spec.loader.exec_module(module)
             except BaseException:
                 del sys.modules[full]
                 raise
-    arrays = [v for v in names.values() if isinstance(v, np.ndarray)]
-    cacheable = all(a.nbytes <= LARGEST_CONSTANT for a in arrays)
-    return Generated(getattr(module, name), text, path, cacheable)
+            module.__dict__.update(classes)
+    return Generated(getattr(module, name), text, path)
 
 
-def _package() -> ModuleType:
-    package = ModuleType(PACKAGE, "The modules that numbaflux has generated in this process.")
-    package.__path__ = []
-    return package
+class _Callers(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds generated modules that this process has not generated.  note [Callers]"""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        known = fullname == PACKAGE or fullname.startswith(f"{PACKAGE}.")
+        return ModuleSpec(fullname, self, is_package=fullname == PACKAGE) if known else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__doc__ = "What numbaflux generated in another process."
 
 
-def _npy(path: Path, name: str) -> Path:
-    return path.with_name(f"{path.stem}.{name}.npy")
+sys.meta_path.append(_Callers())
 
 
-def _content(text: str, constants: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name, array in constants.items():
+def _fits(source: cpu.Source) -> bool:
+    return all(a.nbytes <= LARGEST_CONSTANT for a in source.constants.values())
+
+
+def _content(source: cpu.Source) -> str:
+    """A hash of what a source says; classes that only this process knows count by identity."""
+    digest = hashlib.sha256(source.text.encode())
+    for name, array in source.constants.items():
         digest.update(f"{name} {array.dtype.str} {array.shape} {array.strides}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(" ".join(f"{name} {id(cls)}" for name, cls in source.classes.items()).encode())
     return digest.hexdigest()[:16]
 
 
-def _references(classes: Mapping[str, type]) -> dict[str, tuple[str, str]] | None:
-    """How another process finds the namedtuple classes; None if it cannot."""
+def _places(classes: Mapping[str, type]) -> Places | None:
+    """Where another process finds the namedtuple classes; None if it cannot."""
     found = {name: (cls.__module__, cls.__qualname__) for name, cls in classes.items()}
-    for name, where in found.items():
+    for name, place in found.items():
         try:
-            if _resolve(*where) is not classes[name]:
+            if _resolve(*place) is not classes[name]:
                 return None
         except (ImportError, AttributeError):
             return None

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from numba import types
 
 from numbaflux.errors import NotDifferentiableError
-from numbaflux.frontend import argument_tree
+from numbaflux.frontend import argument
 from numbaflux.ir.trees import Program, Tree, Tuple
 from numbaflux.transforms import compose, jacobians
 
@@ -96,7 +96,7 @@ class OfPairs:
 
     def apply(self, program: Program, arg_types: Types) -> Program:
         more = types.unliteral(arg_types[1])
-        tree = argument_tree(more, "ct" if self.name == "vjp" else "d", program.function.loc)
+        tree = argument(more, "ct" if self.name == "vjp" else "d", program.function.loc)
         if self.name == "vjp":
             return compose.vjp_program(program, tree)
         tangents = tree.items if isinstance(tree, Tuple) else (tree,)
@@ -121,7 +121,7 @@ class InPlace:
 
     def apply(self, program: Program, arg_types: Types) -> Program:
         shadows: tuple[Tree | None, ...] = tuple(
-            argument_tree(t.types[1], f"d_{name}", program.function.loc) if _is_dup(t) else None
+            argument(t.types[1], f"d_{name}", program.function.loc) if _is_dup(t) else None
             for t, (name, _) in zip(arg_types, program.args)
         )
         if self.name == "adjoint":

@@ -13,16 +13,13 @@ from dataclasses import dataclass
 from numbaflux.backends.naming import is_temporary
 from numbaflux.ir.nodes import (
     Accumulate,
-    Alloc,
     Array,
     Atom,
     Block,
     Dim,
     Extern,
-    For,
     Function,
     Gemm,
-    If,
     Load,
     Prim,
     Stmt,
@@ -33,7 +30,7 @@ from numbaflux.ir.nodes import (
     While,
 )
 from numbaflux.ir.ops import OPS, ROUTINES
-from numbaflux.ir.walk import defs, regions, uses, walk
+from numbaflux.ir.walk import regions, uses, walk
 
 LONG = 70  # characters, about, of the longest expression that a temporary is inlined as
 LONG_NAMED = 24  # the same for a variable that has the user's name
@@ -47,7 +44,16 @@ def inlined(fn: Function) -> Inlined:
     found: Inlined = {}
     for block in _blocks(fn.block):
         found.update(_Candidates(block, counts).chosen())
+    for stmt in walk(fn.block):
+        if isinstance(stmt, While) and _asks_before(stmt, found):
+            del found[stmt.body.yields[0]]
     return found
+
+
+def _asks_before(loop: While, found: Inlined) -> bool:
+    """Whether a loop's condition reads what it carries, which is overwritten before the test."""
+    go = loop.body.yields[0]
+    return go in found and not set(loop.body.params).isdisjoint(operands(go, found))
 
 
 def use_counts(block: Block) -> Counter[Var]:

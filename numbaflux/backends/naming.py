@@ -8,7 +8,13 @@ import re
 from collections.abc import Iterable
 
 MODULES = ("math", "np", "numba", "runtime", "namedtuple")
-RESERVED = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *MODULES))
+CALLED = ("abs", "bool", "float", "int", "len", "max", "min", "print", "range")
+EXCEPTIONS = tuple(
+    name
+    for name, value in vars(builtins).items()
+    if isinstance(value, type) and issubclass(value, BaseException)
+)
+RESERVED = frozenset((*keyword.kwlist, *MODULES, *CALLED, *EXCEPTIONS))
 
 _TEMPORARY = re.compile(r"t[_\d]*|\$.*")
 

@@ -5,7 +5,6 @@ A handler (low, call) gives the value, or None to leave the call to the tables o
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable
 from functools import reduce
@@ -30,8 +29,8 @@ from numbaflux.frontend.values import (
     is_atom,
     known,
 )
-from numbaflux.ir.build import const, index
-from numbaflux.ir.nodes import BOOL, I64, Array, Const, Opaque, Scalar
+from numbaflux.ir.build import index
+from numbaflux.ir.nodes import I64, Array, Const, Opaque, Scalar
 
 if TYPE_CHECKING:
     from numbaflux.frontend.lower import Lowering
@@ -155,23 +154,6 @@ def _divmod(low: Lowering, call: Call) -> Value:
     return TupleValue(tuple(pair))
 
 
-def _modf(low: Lowering, call: Call) -> Value:
-    b = low.b
-    x = call.args[0]
-    x = number(b, x, ir_type(call.type.types[0], low.loc))
-    whole = b.prim("trunc", x)
-    return TupleValue((b.sub(x, whole), whole))
-
-
-def _known_test(low: Lowering, call: Call) -> Value | None:
-    """all(...) and any(...) of a tuple."""
-    if not isinstance(call.args[0], TupleValue):
-        return None
-    op = "and" if call.function is all else "or"
-    truths = [convert.truth(low.b, v, low.loc) for v in call.args[0].items]
-    return reduce(lambda p, q: low.b.prim(op, p, q), truths, Const(op == "and", BOOL))
-
-
 def _identity(low: Lowering, call: Call) -> Value:
     return call.args[0]
 
@@ -207,7 +189,6 @@ BUILTINS: dict[Any, Callable[..., Value | None]] = {
     len: _len,
     enumerate: _enumerate,
     zip: _iterator("zip"),
-    reversed: _iterator("reversed"),
     np.ndindex: _ndindex,
     np.ndenumerate: _iterator("ndenumerate"),
     tuple: _tuple,
@@ -216,9 +197,6 @@ BUILTINS: dict[Any, Callable[..., Value | None]] = {
     max: _extreme(max),
     sum: _sum,
     divmod: _divmod,
-    math.modf: _modf,
-    all: _known_test,
-    any: _known_test,
     numba.literal_unroll: _identity,
     operator.getitem: _getitem,
     str: _string,
@@ -228,5 +206,3 @@ BUILTINS: dict[Any, Callable[..., Value | None]] = {
                     operator.neg, operator.matmul)
     },
 }  # fmt: skip
-
-__all__ = ["BUILTINS", "const"]

@@ -36,13 +36,14 @@ if TYPE_CHECKING:
 
 def call(low: Lowering, target: str, e: ir.Expr, name: str) -> Value:
     """The value of a call expression."""
-    args = tuple(low.get(v.name) for v in e.args)
+    sig = low.typed.calltypes.get(e)
+    callee = low.type_of(e.func.name)
+    value = low.whole if _needs_memory(callee) else low.get
+    args = tuple(value(v.name) for v in e.args)
     if e.vararg is not None:
         rest = low.get(e.vararg.name)
         args += rest.items if isinstance(rest, TupleValue) else (rest,)
-    kwargs = {key: low.get(v.name) for key, v in dict(e.kws).items()}
-    sig = low.typed.calltypes.get(e)
-    callee = low.type_of(e.func.name)
+    kwargs = {key: value(v.name) for key, v in dict(e.kws).items()}
     made = Call(args, kwargs, low.type_of(target), low.loc, sig, name, None, low)
     match callee:
         case types.BoundFunction():
@@ -71,6 +72,12 @@ def call(low: Lowering, target: str, e: ir.Expr, name: str) -> Value:
         f"a call of {callee}", "numbaflux cannot see what it computes",
         "call a function compiled by Numba",
     )  # fmt: skip
+
+
+def _needs_memory(callee: types.Type) -> bool:
+    """Whether what is called keeps its arguments; the others only look at their elements."""
+    own = hasattr(getattr(callee, "typing_key", None), "numbaflux_lower")
+    return own or isinstance(callee, types.Dispatcher | types.NamedTupleClass)
 
 
 def function(low: Lowering, key: Any, made: Call) -> Value:
@@ -171,9 +178,6 @@ def _dispatcher(low: Lowering, dispatcher: Any, made: Call) -> Value:
         else:
             values.append(Known(p.default))
     arg_types = folded(signature, made.signature.args)
-    values = [
-        arrays.materialise(low.b, v) if isinstance(v, arrays.Lazy) else v for v in values
-    ]
     program = getattr(dispatcher, "numbaflux_program", None)
     if program is not None:
         return _derivative(low, program(arg_types), values, arg_types)

@@ -16,7 +16,8 @@ from numba.core import types
 
 from numbaflux.errors import UnsupportedError
 from numbaflux.frontend import values
-from numbaflux.ir.build import Builder
+from numbaflux.frontend.arrays import ZERO, Lazy
+from numbaflux.ir.build import Builder, array_of
 from numbaflux.ir.nodes import Array, Atom, Const, Loc, Opaque, Scalar, Type
 
 
@@ -55,8 +56,8 @@ def handler(title: str, f: Callable[..., Any]) -> Handler:
 
     def handle(b: Builder, call: values.Call) -> Any:
         seen = Call(result_type(call.type, call.loc), call.loc, call.name, title)
-        args = [plain(v) for v in call.args]
-        kwargs = {name: plain(v) for name, v in call.kwargs.items()}
+        args = [plain(b, seen, v) for v in call.args]
+        kwargs = {name: plain(b, seen, v) for name, v in call.kwargs.items()}
         try:
             bound = signature.bind(b, seen, *args, **kwargs)
         except TypeError as e:
@@ -76,17 +77,31 @@ def result_type(ty: types.Type, loc: Loc) -> Any:
     return None if isinstance(ty, types.NoneType) else values.ir_type(ty, loc)
 
 
-def plain(v: Any) -> Any:
+def plain(b: Builder, call: Call, v: Any) -> Any:
     """A lowered value as a handler wants it."""
     match v:
         case values.TupleValue(items=items):
-            return tuple(plain(i) for i in items)
+            return tuple(plain(b, call, i) for i in items)
         case values.Known(value=known):
             return known
         case Const(value=known, type=Opaque()):
             return known
+        case values.ListValue() if isinstance(array_of(v.cells).element, Scalar):
+            return _list(b, v)
+        case values.ListValue() | values.RangeValue() | values.IterValue() | values.Method():
+            raise call.unsupported(
+                "of something that is not an array",
+                "only arrays, tuples and lists of numbers are read here",
+                "make an array of it first",
+            )
         case _:
             return v
+
+
+def _list(b: Builder, v: values.ListValue) -> Lazy:
+    """A list of numbers as it is now, as an expression."""
+    type = Array(array_of(v.cells).element, 1)
+    return Lazy((b.load(v.length, [ZERO]),), type, lambda b, at: b.load(v.cells, at))
 
 
 def value(v: Any) -> Any:

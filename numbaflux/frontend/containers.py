@@ -47,13 +47,13 @@ def message(text: str) -> Const:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """`at(k)` writes item k of `count`; `unrolled`: the items, where there is a tuple of them.
+    """`at(k, name)` writes item k of `count`; `unrolled`: the items, where there is a tuple of them.
 
     `counts`: an item is the counter itself.
     """
 
     count: Atom
-    at: Callable[[Atom], Value]
+    at: Callable[..., Value]
     unrolled: tuple[Value, ...] | None = None
     counts: bool = False
     parallel: bool = False
@@ -65,9 +65,9 @@ def items_of(low: Lowering, v: Value) -> Items:
         case RangeValue():
             return _range_items(b, v)
         case TupleValue(values):
-            return Items(index(len(values)), lambda k: pick(b, values, k), values)
+            return Items(index(len(values)), lambda k, name="t": pick(b, values, k), values)
         case ListValue(cells, length):
-            return Items(b.load(length, [ZERO], "n"), lambda k: b.load(cells, [k]))
+            return Items(b.load(length, [ZERO], "n"), lambda k, name="t": b.load(cells, [k], name))
         case IterValue(kind):
             return ITERATORS[kind](low, v)
     if isinstance(v, arrays.Lazy):
@@ -84,8 +84,8 @@ def _range_items(b: Builder, r: RangeValue) -> Items:
     start, stop, step = (number(b, a, I64) for a in (r.start, r.stop, r.step))
     counts = start == ZERO and step == ONE
 
-    def at(k: Atom) -> Atom:
-        return b.add(start, b.mul(k, step))
+    def at(k: Atom, name: str = "t") -> Atom:
+        return b.add(start, b.mul(k, step), name)
 
     return Items(trips(b, start, stop, step), at, counts=counts, parallel=r.parallel)
 
@@ -93,9 +93,7 @@ def _range_items(b: Builder, r: RangeValue) -> Items:
 def trips(b: Builder, start: Atom, stop: Atom, step: Atom) -> Atom:
     """len(range(start, stop, step)), or a negative number for an empty one."""
     if not isinstance(step, Const):
-        b.raise_if(
-            b.prim("eq", step, ZERO), ValueError, message("range() arg 3 must not be zero")
-        )
+        b.raise_if(b.prim("eq", step, ZERO), ValueError, message("range() arg 3 must not be zero"))
         up = b.prim("gt", step, ZERO)
         span = b.select(up, b.sub(stop, start), b.sub(start, stop))
         stride = b.prim("abs", step)
@@ -122,9 +120,9 @@ def _rows(b: Builder, a: Atom) -> Items:
     """The elements of a vector, the rows of anything larger as views."""
     ndim = arrays.rank(a)
     if ndim == 1:
-        return Items(b.dim(a, 0), lambda k: b.load(a, [k]))
+        return Items(b.dim(a, 0), lambda k, name="t": b.load(a, [k], name))
     rest = [full_slice()] * (ndim - 1)
-    return Items(b.dim(a, 0), lambda k: views.view(b, a, [k, *rest], name="row"))
+    return Items(b.dim(a, 0), lambda k, name="row": views.view(b, a, [k, *rest], name=name))
 
 
 def _enumerate(low: Lowering, v: IterValue) -> Items:
@@ -136,7 +134,7 @@ def _enumerate(low: Lowering, v: IterValue) -> Items:
             TupleValue((low.b.add(start, index(i)), x)) for i, x in enumerate(inner.unrolled)
         )
     return Items(
-        inner.count, lambda k: TupleValue((low.b.add(start, k), inner.at(k))), counted
+        inner.count, lambda k, name="t": TupleValue((low.b.add(start, k), inner.at(k))), counted
     )
 
 
@@ -146,14 +144,7 @@ def _zip(low: Lowering, v: IterValue) -> Items:
     unrolled = None
     if inner and all(i.unrolled is not None for i in inner):
         unrolled = tuple(TupleValue(row) for row in zip(*(i.unrolled or () for i in inner)))
-    return Items(count, lambda k: TupleValue(tuple(i.at(k) for i in inner)), unrolled)
-
-
-def _reversed(low: Lowering, v: IterValue) -> Items:
-    inner = items_of(low, v.parts[0])
-    backwards = None if inner.unrolled is None else inner.unrolled[::-1]
-    last = low.b.sub(inner.count, ONE)
-    return Items(inner.count, lambda k: inner.at(low.b.sub(last, k)), backwards)
+    return Items(count, lambda k, name="t": TupleValue(tuple(i.at(k) for i in inner)), unrolled)
 
 
 def _cells(b: Builder, shape: Sequence[Atom]) -> tuple[Atom, Callable[[Atom], list[Atom]]]:
@@ -171,14 +162,14 @@ def _cells(b: Builder, shape: Sequence[Atom]) -> tuple[Atom, Callable[[Atom], li
 
 def _ndindex(low: Lowering, v: IterValue) -> Items:
     count, at = _cells(low.b, [number(low.b, a, I64) for a in leaves(TupleValue(v.parts))])
-    return Items(count, lambda k: TupleValue(tuple(at(k))))
+    return Items(count, lambda k, name="t": TupleValue(tuple(at(k))))
 
 
 def _ndenumerate(low: Lowering, v: IterValue) -> Items:
     a = v.parts[0]
     count, at = _cells(low.b, arrays.shape(low.b, a))
 
-    def item(k: Atom) -> Value:
+    def item(k: Atom, name: str = "t") -> Value:
         where = at(k)
         return TupleValue((TupleValue(tuple(where)), low.b.load(a, where)))
 
@@ -188,13 +179,12 @@ def _ndenumerate(low: Lowering, v: IterValue) -> Items:
 def _flat(low: Lowering, v: IterValue) -> Items:
     a = v.parts[0]
     count, at = _cells(low.b, arrays.shape(low.b, a))
-    return Items(count, lambda k: low.b.load(a, at(k)))
+    return Items(count, lambda k, name="t": low.b.load(a, at(k), name))
 
 
 ITERATORS = {
     "enumerate": _enumerate,
     "zip": _zip,
-    "reversed": _reversed,
     "ndindex": _ndindex,
     "ndenumerate": _ndenumerate,
     "flat": _flat,

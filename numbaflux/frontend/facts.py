@@ -44,10 +44,13 @@ def facts(typed: Typed) -> Facts:
         growing |= set(_grown(typed, stmt))
         match stmt:
             case ir.Assign(target=ir.Var(name=name), value=ir.Var(name=source)):
-                if source.startswith("$") and plain(name) != "t":
+                if source.startswith("$"):
                     wishes.setdefault(source, name)
             case ir.Assign(target=ir.Var(name=name), value=ir.Expr(op="phi")):
                 phis.add(name)
+    for name in wishes:
+        while plain(wishes[name]) == "t" and wishes[name] in wishes:
+            wishes[name] = wishes[wishes[name]]
     return Facts(wishes, frozenset(phis), frozenset(growing), frozenset(_lazy(typed)))
 
 

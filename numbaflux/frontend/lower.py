@@ -23,7 +23,7 @@ from numbaflux.frontend.containers import Items, items_of
 from numbaflux.frontend.facts import Facts, facts
 from numbaflux.frontend.merge import Env, Side, merge
 from numbaflux.frontend.read import Typed
-from numbaflux.frontend.session import Session, Writer
+from numbaflux.frontend.session import Session
 from numbaflux.frontend.structure import assigned, live
 from numbaflux.frontend.tree import (
     RESULT,
@@ -38,6 +38,7 @@ from numbaflux.frontend.tree import (
     When,
 )
 from numbaflux.frontend.values import GO, Unmerged, Value, leaves, plain, rebuild, same_shape
+from numbaflux.frontend.writer import Writer
 from numbaflux.ir.build import index
 from numbaflux.ir.nodes import BOOL, Array, Atom, Const, Loc, Var
 from numbaflux.ir.nodes import Raise as RaiseStmt
@@ -132,12 +133,18 @@ class Lowering:
             )  # fmt: skip
         return value
 
+    def whole(self, name: str) -> Value:
+        """A name's value, with memory if it is an array."""
+        value = self.get(name)
+        return arrays.materialise(self.b, value) if isinstance(value, arrays.Lazy) else value
+
     def set(self, target: str, source: str | None) -> None:
         if source is None or source not in self.env:
             self.env.pop(target, None)
             return
         value = self.env[source]
         if not isinstance(value, Unmerged):
+            value = arrays.materialise(self.b, value)
             value = convert.coerce(self.b, value, self.type_of(target), self.wish(target))
         self.env[target] = value
 
@@ -193,7 +200,7 @@ class Lowering:
         return any(falls)
 
     def join(self, cond: Atom, yes: Side, no: Side, after: frozenset[str]) -> None:
-        names = [n for n in {**yes.env, **no.env} if n in after or n == GO]
+        names = [n for n in {**yes.env, **no.env} if n in after]
         merged = merge(self.b, cond, yes, no, names, self.wish)
         go, a, c = merged.get(GO), yes.env.get(GO), no.env.get(GO)
         if isinstance(go, Var) and isinstance(a, Const) and isinstance(c, Const):
@@ -219,7 +226,7 @@ class Lowering:
     # ---- loops ---------------------------------------------------------------------------------
 
     def each(self, node: Each, after: frozenset[str]) -> bool:
-        items = items_of(self, self.get(node.iterator))
+        items = items_of(self, self.whole(node.iterator))
         again = after | live(node.body, after)
         if items.unrolled is not None:
             return self.unroll(node, items.unrolled, again)
@@ -256,10 +263,10 @@ class Lowering:
 
             def trip() -> bool:
                 self.env[node.item] = self.item(node, items, k)
-                return self.sequence(node.body, again)
+                return self.sequence(node.body, again | {GO})
 
             more = self.b.prim("lt", k, items.count)
-            self.choose(more, trip, _nothing, again | {name for name, _ in carried})
+            self.choose(more, trip, _nothing, again | {GO, *(name for name, _ in carried)})
             again_too = self.b.prim("and", more, self.going(node.label))
             go = self.env[GO]
             values = self.yields(carried, again)
@@ -274,7 +281,7 @@ class Lowering:
         atoms, names = self.atoms(carried)
         with self.b.while_([index(node.label), *atoms], ["go", *names]) as loop:
             self.env = outer | restored(carried, loop.params[1:])
-            falls = self.sequence(node.body, again)
+            falls = self.sequence(node.body, again | {GO})
             if falls:
                 values = self.yields(carried, again)
                 loop.yields = [self.going(node.label), self.env[GO], *values]
@@ -298,11 +305,12 @@ class Lowering:
             return self.choose(self.going(node.label), lambda: trips(i + 1), _nothing, again)
 
         if node.exits:
+            again |= {GO}
             self.env[GO] = index(node.label)
         return trips(0)
 
     def item(self, node: Each, items: Items, k: Atom) -> Value:
-        value = items.at(k)
+        value = items.at(k, self.wish(node.item))
         return convert.coerce(self.b, value, self.type_of(node.item), self.wish(node.item))
 
     # ---- carried values ------------------------------------------------------------------------

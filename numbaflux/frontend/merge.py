@@ -57,7 +57,7 @@ def merge(
                 merged[name] = unmerged(name, value, None, b.loc, wish)
                 continue
             v, w = (value, other) if absent else (other, value)
-        if v is w or v == w:
+        if _equal(v, w):
             merged[name] = v
         elif not same_shape(v, w):
             merged[name] = unmerged(name, v, w, b.loc, wish)
@@ -82,7 +82,7 @@ class Arms:
         """A value of the same kind that nobody reads, written at the end of an arm."""
         with self.b.arm() as written:
             atoms = [convert.empty(self.b, a.type) for a in leaves(v)]
-        if any(a is None for a in atoms) or not _mergeable(v):
+        if any(a is None for a in atoms) or not same_shape(v, v):
             return None
         self.stmts[arm].extend(written.block.stmts)
         return rebuild(v, iter(atoms))
@@ -99,8 +99,9 @@ class Arms:
         return found[0], found[1]
 
 
-def _mergeable(v: Value) -> bool:
-    return same_shape(v, v)
+def _equal(v: Value, w: Value) -> bool:
+    """Whether two values are one; 0.0 and -0.0 are not."""
+    return v is w or (v == w and repr(v) == repr(w))
 
 
 def _write(
@@ -116,7 +117,7 @@ def _write(
     at: dict[tuple[Atom, Atom], int] = {}
     names: list[str] = []
     for pair, name in zip(pairs, wishes):
-        if pair[0] is not pair[1] and pair[0] != pair[1] and pair not in at:
+        if not _equal(*pair) and pair not in at:
             at[pair] = len(names)
             names.append(name)
     blocks = [

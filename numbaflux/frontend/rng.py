@@ -57,9 +57,7 @@ def _filled(low: Lowering, call: Call, draw: Callable[[], Atom], size: Sequence[
     if not isinstance(type, Array):
         return draw()
     lengths = [
-        number(b, n, I64)
-        for s in size
-        for n in (s.items if isinstance(s, TupleValue) else (s,))
+        number(b, n, I64) for s in size for n in (s.items if isinstance(s, TupleValue) else (s,))
     ]
     out = b.alloc(lengths, type, zero=False, name=call.name)
     arrays.loops(b, lengths, lambda at: b.store(out, at, number(b, draw(), type.element)))

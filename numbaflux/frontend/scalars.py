@@ -101,7 +101,7 @@ SAME = {
     "maximum": (np.maximum,),
     "fmin": (np.fmin,),
     "fmax": (np.fmax,),
-    "fmod": (math.fmod, np.fmod),
+    "fmod": (np.fmod,),
     "copysign": (math.copysign, np.copysign),
     "sign": (np.sign,),
     "sqrt": (math.sqrt, np.sqrt),
@@ -140,7 +140,7 @@ SAME = {
 ROUNDINGS = {
     "floor": (math.floor, np.floor),
     "ceil": (math.ceil, np.ceil),
-    "trunc": (math.trunc, np.trunc, getattr(np, "fix", np.trunc)),
+    "trunc": (math.trunc, np.trunc),
     "rint": (np.rint,),
 }
 TESTS = {
@@ -266,15 +266,6 @@ def _square(b: Builder, args: Sequence[Atom], type: Scalar) -> Atom:
 def _reciprocal(b: Builder, args: Sequence[Atom], type: Scalar) -> Atom:
     op = "div" if type.is_float else "floordiv"
     return b.prim(op, const(1, type), convert(b, args[0], type))
-
-
-@_means(np.heaviside)
-def _heaviside(b: Builder, args: Sequence[Atom], type: Scalar) -> Atom:
-    x, at_zero = alike(b, args, type)
-    zero = const(0, type)
-    side = b.select(b.prim("lt", x, zero), zero, const(1, type))
-    value = b.select(b.prim("eq", x, zero), at_zero, side)
-    return b.select(b.prim("isnan", x), x, value)
 
 
 def _logaddexp(b: Builder, args: Sequence[Atom], type: Scalar, exp: str, unit: float) -> Atom:

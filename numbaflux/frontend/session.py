@@ -24,48 +24,8 @@ from numbaflux.frontend.values import (
     ir_type,
     tuple_parts,
 )
-from numbaflux.ir.build import Builder, const
-from numbaflux.ir.nodes import (
-    Alloc,
-    Atom,
-    Const,
-    Global,
-    Loc,
-    Opaque,
-    Scalar,
-    Stmt,
-    Var,
-    View,
-)
-
-
-class Writer(Builder):
-    """A builder that knows which arrays share memory."""
-
-    def __init__(self, loc: Loc) -> None:
-        super().__init__(loc)
-        self.bases: dict[Var, Atom] = {}
-        self.new: set[Atom] = set()
-        self.arguments: set[Atom] = set()
-
-    def append(self, stmt: Stmt) -> None:
-        match stmt:
-            case View(result, base):
-                self.bases[result] = base
-            case Alloc(result):
-                self.new.add(result)
-        super().append(stmt)
-
-    def may_overlap(self, a: Atom, c: Atom) -> bool:
-        """Whether two arrays may share memory: yes, unless both are known and one is new."""
-        a, c = self._root(a), self._root(c)
-        known = all(r in self.new or r in self.arguments or isinstance(r, Global) for r in (a, c))
-        return a is c or not (known and (a in self.new or c in self.new))
-
-    def _root(self, a: Atom) -> Atom:
-        while isinstance(a, Var) and a in self.bases:
-            a = self.bases[a]
-        return a
+from numbaflux.ir.build import const
+from numbaflux.ir.nodes import Const, Global, Loc, Opaque, Scalar
 
 
 @dataclass
@@ -84,7 +44,8 @@ class Session:
     ) -> Iterator[Typed]:
         """A function's typed statements, checked; `with`, so that a function met again inside
         itself is recognised."""
-        if py_func in self.stack:
+        key = (py_func, arg_types)
+        if key in self.stack:
             raise UnsupportedError(
                 f"the recursion of `{py_func.__name__}`",
                 loc_of(ir.Loc(py_func.__code__.co_filename, py_func.__code__.co_firstlineno),
@@ -92,7 +53,7 @@ class Session:
                 "a function that calls itself has no bounded program to differentiate",
                 "write the recursion as a loop, with an array as its stack",
             )  # fmt: skip
-        self.stack.append(py_func)
+        self.stack.append(key)
         try:
             typed = capture(py_func, arg_types, options, dispatcher)
             fence.check(typed)

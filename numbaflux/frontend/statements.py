@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ from numbaflux.frontend.values import (
     TupleValue,
     Value,
     is_atom,
-    is_known,
 )
 from numbaflux.ir.build import const, index
 from numbaflux.ir.nodes import BOOL, Array, Atom, Const, Opaque, Scalar
@@ -151,20 +149,21 @@ def _static_index(low: Lowering, e: Any) -> Value:
 
 
 def _tuple(low: Lowering, name: str, e: ir.Expr, wish: str) -> Value:
-    return TupleValue(tuple(low.get(v.name) for v in e.items))
+    return TupleValue(tuple(low.whole(v.name) for v in e.items))
 
 
 def _list(low: Lowering, name: str, e: ir.Expr, wish: str) -> Value:
     ty = low.type_of(name)
     assert isinstance(ty, types.List)
-    return containers.new_list(low, [low.get(v.name) for v in e.items], ty, wish)
+    return containers.new_list(low, [low.whole(v.name) for v in e.items], ty, wish)
 
 
 def _same(low: Lowering, name: str, e: ir.Expr, wish: str) -> Value:
     """getiter, exhaust_iter: what is iterated over stays what it is."""
-    v = low.get(e.value.name)
-    if e.op == "exhaust_iter" and is_atom(v) and isinstance(v.type, Array):
-        return TupleValue(tuple(low.b.load(v, [index(i)]) for i in range(e.count)))
+    v = low.whole(e.value.name)
+    if e.op == "exhaust_iter" and not isinstance(v, TupleValue):
+        items = containers.items_of(low, v)
+        return TupleValue(tuple(items.at(index(i)) for i in range(e.count)))
     return v
 
 
@@ -232,7 +231,7 @@ EXPRESSIONS: dict[str, Callable[..., Value]] = {
 def print_(low: Lowering, stmt: ir.Print) -> None:
     if stmt.vararg is not None:
         raise low.unsupported("print(*args)", "it prints a tuple", "print the items one by one")
-    values = [low.get(v.name) for v in stmt.args]
+    values = [low.whole(v.name) for v in stmt.args]
     for v in values:
         if not is_atom(v):
             raise low.unsupported(
@@ -263,6 +262,3 @@ def _message(low: Lowering, arg: Any) -> Atom | None:
         case float():
             return const(arg)
     return None
-
-
-__all__ = ["is_known", "lower", "lower_raise", "operator"]

@@ -60,7 +60,7 @@ class ListValue:
 
 @dataclass(frozen=True, slots=True)
 class IterValue:
-    """What `enumerate`, `zip`, `reversed`, `np.ndindex`, `np.ndenumerate`, `.flat` make.
+    """What `enumerate`, `zip`, `np.ndindex`, `np.ndenumerate`, `.flat` make.
 
     `parts` are the values iterated over; for `ndindex` the shape.
     """

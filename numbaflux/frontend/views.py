@@ -25,7 +25,10 @@ Item = Atom | Slice | None
 
 
 def view_layout(base: Array, how: Index | Transpose | Reshape) -> str:
-    """The layout Numba infers for a view that is written just so (numba/core/typing/arraydecl)."""
+    """The layout Numba infers for a view (numba/core/typing/arraydecl.py).
+
+    That of `a[i:j]`, not of `a[i:j, :]`: it is written without whole axes at its end.
+    """
     match how:
         case Transpose() if base.ndim < 2:
             return base.layout
@@ -40,12 +43,20 @@ def view_layout(base: Array, how: Index | Transpose | Reshape) -> str:
 
 
 def _index_layout(base: Array, items: Sequence[Item]) -> str:
+    items = without_tail(items)
     full = sum(i is not None for i in items) == base.ndim
     if base.layout == "C" and _keeps(items):
         return "C"
     if base.layout == "F" and full and _keeps(items[::-1]):
         return "F"
     return "A"
+
+
+def without_tail(items: Sequence[Item]) -> Sequence[Item]:
+    """An index without the whole axes at its end, which mean the same left out."""
+    while len(items) > 1 and items[-1] == full_slice():
+        items = items[:-1]
+    return items
 
 
 def _keeps(outer_to_inner: Sequence[Item]) -> bool:
@@ -59,17 +70,12 @@ def _keeps(outer_to_inner: Sequence[Item]) -> bool:
 def view(
     b: Builder, a: Atom, items: Sequence[Item], type: Type | None = None, name: str = "v"
 ) -> Var:
-    """a[items] as a view; `type` if it is known better than from `items`.
-
-    Whole axes at the end are left out: Numba then sees that `a[i:j]` of a C array is one.
-    """
-    base, kept = array_of(a), list(items)
-    while len(kept) > 1 and kept[-1] == full_slice():
-        kept.pop()
-    how = Index(tuple(kept))
-    added = sum(i is None for i in items)
+    """a[items] as a view; `type` if it is known better than from `items`."""
+    base = array_of(a)
+    taken = sum(i is not None for i in items)
+    how = Index((*items, *[full_slice()] * (base.ndim - taken)))
     dropped = sum(i is not None and not isinstance(i, Slice) for i in items)
-    ndim = base.ndim + added - dropped
+    ndim = len(how.items) - dropped
     return b.view(a, how, type or replace(base, ndim=ndim, layout=view_layout(base, how)), name)
 
 

@@ -31,6 +31,7 @@ from numbaflux.ir.nodes import (
     Dim,
     Extern,
     For,
+    Function,
     Gemm,
     Global,
     If,
@@ -52,6 +53,7 @@ from numbaflux.ir.nodes import (
     While,
 )
 from numbaflux.ir.ops import OPS
+from numbaflux.ir.walk import clone
 
 TRUTHS = {"eq", "ne", "lt", "le", "gt", "ge", "not", "and", "or", "isnan", "isinf", "isfinite"}
 
@@ -245,6 +247,12 @@ class Builder:
             yield self.stmts
         finally:
             self.stmts = outer
+
+    def inline(self, fn: Function, args: Sequence[Atom]) -> tuple[Atom, ...]:
+        """Run a copy of `fn` on `args` at this point; its results."""
+        block, _ = clone(fn.block, dict(zip(fn.params, args, strict=True)))
+        self.stmts += block.stmts
+        return block.yields
 
     # ---- effects -------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
     function  ::=  name(params) block
     block     ::=  params  stmts  yields
-    stmt      ::=  Prim | Extern                                   scalars
+    stmt      ::=  Prim | Extern | Custom                          scalars
                 |  Alloc | Load | Store | Accumulate | View | Dim | Gemm   memory
                 |  If | For | While                                regions
                 |  Raise | Print                                   effects
@@ -21,6 +21,7 @@ note [Indices]  An index means what it means in Python: negative counts from the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -172,6 +173,33 @@ class Extern:
 
     results: tuple[Var, ...]
     routine: str
+    args: tuple[Atom, ...]
+    loc: Loc = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rules:
+    """A function whose derivative the user has written.
+
+    `primal`: args -> results.  `jvp`: args, tangents of the float args -> results, tangents of the
+    float results.  `forward`: args -> results, residuals; `backward`: residuals, cotangents of the
+    float results -> cotangents of the float args.  Rules are read when they are first called for,
+    since they may call the function itself; forward mode may be without one.
+    """
+
+    name: str
+    primal: Function
+    forward: Callable[[], Function]
+    backward: Callable[[], Function]
+    jvp: Callable[[], Function] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Custom:
+    """results = rules.primal(args): a call without effects, kept until its rule has been used."""
+
+    results: tuple[Var, ...]
+    rules: Rules
     args: tuple[Atom, ...]
     loc: Loc = NOWHERE
 
@@ -353,8 +381,8 @@ class Print:
 
 
 Stmt = (
-    Prim | Extern | Alloc | Load | Store | Accumulate | View | Dim | Gemm | If | For | While
-    | Raise | Print
+    Prim | Extern | Custom | Alloc | Load | Store | Accumulate | View | Dim | Gemm
+    | If | For | While | Raise | Print
 )  # fmt: skip
 
 

@@ -130,6 +130,11 @@ _routine(
     "np.searchsorted({0}, {1}, side='right')",
     lambda a, v: np.searchsorted(a, v, side="right"),
 )
+_routine(
+    "same_array",
+    "runtime.same_array({0}, {1})",
+    lambda x, y: (x.ctypes.data, x.shape, x.strides) == (y.ctypes.data, y.shape, y.strides),
+)
 _routine("overlap", "runtime.overlap({0}, {1})", np.may_share_memory)
 _routine("same_string", "{0} == {1}", lambda a, b: a == b)
 

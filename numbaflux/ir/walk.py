@@ -15,6 +15,7 @@ from numbaflux.ir.nodes import (
     Atom,
     Block,
     Const,
+    Custom,
     Dim,
     Extern,
     For,
@@ -41,7 +42,7 @@ from numbaflux.ir.nodes import (
 def uses(stmt: Stmt) -> tuple[Atom, ...]:
     """The atoms a statement reads itself, not those its regions read."""
     match stmt:
-        case Prim(args=args) | Extern(args=args) | Print(args=args):
+        case Prim(args=args) | Extern(args=args) | Custom(args=args) | Print(args=args):
             return args
         case Alloc(shape=shape):
             return shape
@@ -72,7 +73,7 @@ def defs(stmt: Stmt) -> tuple[Var, ...]:
     match stmt:
         case Prim() | Alloc() | Load() | View() | Dim():
             return (stmt.result,)
-        case Extern() | If() | For() | While():
+        case Extern() | Custom() | If() | For() | While():
             return stmt.results
         case Store() | Accumulate() | Gemm() | Raise() | Print():
             return ()
@@ -129,7 +130,7 @@ def map_atoms(stmt: Stmt, f: Callable[[Atom], Atom]) -> Stmt:
         return tuple(f(a) for a in atoms)
 
     match stmt:
-        case Prim() | Extern() | Print():
+        case Prim() | Extern() | Custom() | Print():
             return replace(stmt, args=fs(stmt.args))
         case Alloc():
             return replace(stmt, shape=fs(stmt.shape))
@@ -160,7 +161,7 @@ def map_defs(stmt: Stmt, f: Callable[[Var], Var]) -> Stmt:
     match stmt:
         case Prim() | Alloc() | Load() | View() | Dim():
             return replace(stmt, result=f(stmt.result))
-        case Extern() | If() | For() | While():
+        case Extern() | Custom() | If() | For() | While():
             return replace(stmt, results=tuple(f(v) for v in stmt.results))
         case Store() | Accumulate() | Gemm() | Raise() | Print():
             return stmt

@@ -18,6 +18,7 @@ from numbaflux.ir.nodes import (
     Array,
     Atom,
     Block,
+    Custom,
     For,
     Function,
     Gemm,
@@ -146,6 +147,9 @@ class _Flow:
                 case Gemm(out=out, a=a, b=b):
                     if self.has(a) or self.has(b):
                         self.add(out)
+                case Custom(results=results, args=args):
+                    if any(self.has(a) for a in args):
+                        self.add(*results)
                 case If() | For() | While():
                     self.follow(*_edges(stmt))
                 case _:
@@ -168,6 +172,9 @@ class _Flow:
                 case Gemm(out=out, a=a, b=b):
                     if self.has(out):
                         self.add(a, b)
+                case Custom(results=results, args=args):
+                    if any(self.has(r) for r in results):
+                        self.add(*args)
                 case If() | For() | While():
                     self.follow(*((target, source) for source, target in _edges(stmt)))
                 case _:

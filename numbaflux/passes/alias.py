@@ -1,10 +1,10 @@
 """What memory a reference may point to, and who writes it.
 
-note [Sites]  A site is where an array begins to exist: the result of an Alloc or Extern, an array
-parameter, a global.  The sites of a reference are all it may point into: a fixpoint over views,
-carried values, the arms of an If, and arrays of references.  Two references may alias only if
-their sites meet.  Parameters of one element type may be one array for all we know, so as soon as
-one of them is written they share a site.
+note [Sites]  A site is where an array begins to exist: the result of an Alloc, Extern or Custom,
+an array parameter, a global.  The sites of a reference are all it may point into: a fixpoint over
+views, carried values, the arms of an If, and arrays of references.  Two references may alias only
+if their sites meet.  Parameters of one element type may be one array for all we know, so as soon
+as one of them is written they share a site.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numbaflux.ir.nodes import (
     Array,
     Atom,
     Block,
+    Custom,
     Extern,
     For,
     Function,
@@ -100,7 +101,7 @@ class Aliases:
                     if r not in self._sites[r]:
                         self._sites[r].add(r)
                         changed = True
-                case Extern(results=rs):
+                case Extern(results=rs) | Custom(results=rs):
                     for r in rs:
                         if isinstance(r.type, Array) and r not in self._sites[r]:
                             self._sites[r].add(r)

@@ -14,6 +14,7 @@ from numbaflux.ir.nodes import (
     Array,
     Atom,
     Block,
+    Custom,
     Extern,
     For,
     Function,
@@ -100,7 +101,7 @@ class _Marks:
             case Gemm(a=a, b=b):
                 self.read(a)
                 self.read(b)
-            case Extern(args=args) | Print(args=args):
+            case Extern(args=args) | Custom(args=args) | Print(args=args):
                 for a in args:
                     self.read(a)
             case _:

@@ -14,18 +14,10 @@ from numbaflux.errors import NotDifferentiableError
 from numbaflux.ir.build import Builder, const, index
 from numbaflux.ir.nodes import BOOL, TEXT, Array, Atom, Const, Function, Scalar, Var
 from numbaflux.ir.trees import Fixed, Leaf, Program, Tree, Tuple, leaves, map_tree
-from numbaflux.ir.walk import clone
 from numbaflux.passes.alias import written_params
 from numbaflux.transforms.jvp import jvp
-from numbaflux.transforms.memory import add_array, zeros_like
+from numbaflux.transforms.memory import add_array, shadow_type, zeros_like
 from numbaflux.transforms.vjp import vjp
-
-
-def inline(b: Builder, fn: Function, args: Sequence[Atom]) -> tuple[Atom, ...]:
-    """Run `fn` on `args` at this point; its results."""
-    block, _ = clone(fn.block, dict(zip(fn.params, args, strict=True)))
-    b.stmts += block.stmts
-    return block.yields
 
 
 def differentiated(program: Program, argnums: tuple[int, ...]) -> tuple[Tree, ...]:
@@ -100,14 +92,55 @@ def pull(
     b: Builder, fn: Function, wrt: tuple[Var, ...], of: list[int], seeds: list[Atom]
 ) -> Pulled:
     """Run the vjp of `fn` in place of `fn`, into fresh shadows."""
-    refuse_overlap(b, fn)
-    arrays = [p for p in wrt if isinstance(p.type, Array)]
-    shadows = [zeros_like(b, p) for p in arrays]
-    out = inline(b, vjp(fn, wrt, of), [*fn.params, *shadows, *seeds])
-    results, scalars = out[: len(fn.results)], out[len(fn.results) :]
-    cotangents: dict[Atom, Atom] = dict(zip(arrays, shadows))
-    cotangents.update(zip((p for p in wrt if not isinstance(p.type, Array)), scalars))
-    return Pulled(results, cotangents)
+    shadows = fresh_shadows(b, fn, wrt)
+    scalars = [p for p in wrt if not isinstance(p.type, Array)]
+    inner = vjp(fn, [*shadows, *scalars], of)
+    out = b.inline(inner, [*fn.params, *shadows.values(), *seeds])
+    n = len(fn.results)
+    return Pulled(out[:n], {**shadows, **dict(zip(scalars, out[n:]))})
+
+
+def fresh_shadows(b: Builder, fn: Function, wrt: tuple[Var, ...]) -> dict[Atom, Atom]:
+    """A zeroed shadow for every array in `wrt`.
+
+    An array that may be written can be another argument too, under another name: then both have
+    one shadow, and so all arrays that may be that one have a shadow here.
+    """
+    written = written_params(fn)
+    shadows: dict[Atom, Atom] = {}
+    for p in fn.params:
+        rivals = [q for q in fn.params if _confusable(p, q, written)]
+        if isinstance(p.type, Array) and (p in wrt or any(q in wrt for q in rivals)):
+            shadows[p] = _shared(b, p, [q for q in rivals if q in shadows], shadows)
+    return shadows
+
+
+def _confusable(p: Var, q: Var, written: tuple[Var, ...]) -> bool:
+    """Whether two arguments may be one array that is written."""
+    return (
+        p is not q
+        and isinstance(p.type, Array)
+        and isinstance(q.type, Array)
+        and p.type.is_float
+        and p.type.element == q.type.element
+        and (p in written or q in written)
+    )
+
+
+def _shared(b: Builder, p: Var, rivals: list[Var], shadows: dict[Atom, Atom]) -> Atom:
+    """The shadow of the first of `rivals` that is the same array as p, else a new one."""
+    if not rivals:
+        return zeros_like(b, p)
+    q, *rest = rivals
+    refuse_partial_overlap(b, p, q)
+    if shadows[q].type != shadow_type(p.type):
+        return _shared(b, p, rest, shadows)
+    with b.arm() as then:
+        then.yields = [shadows[q]]
+    with b.arm() as orelse:
+        orelse.yields = [_shared(b, p, rest, shadows)]
+    (same,) = b.extern("same_array", p, q, types=[BOOL], name="same")
+    return b.if_(same, then.block, orelse.block, [f"d_{p.name}"])[0]
 
 
 def value_and_grad(
@@ -148,9 +181,7 @@ def jvp_program(
     wrt = tuple(p for p, _ in pairs)
     refuse_overlap(b, fn)
     written = set(written_params(fn))
-    out = inline(
-        b, jvp(fn, wrt), [*fn.params, *(_tangent(b, p, t, p in written) for p, t in pairs)]
-    )
+    out = b.inline(jvp(fn, wrt), [*fn.params, *(_tangent(b, p, t, p in written) for p, t in pairs)])
     results, dresults = out[: len(fn.results)], iter(out[len(fn.results) :])
     value = relabel(program.result, fn, results)
     by_result = {
@@ -221,7 +252,7 @@ def adjoint_program(program: Program, shadows: tuple[Tree | None, ...], dup: typ
     wrt = tuple(p for p, _ in pairs)
     arrays = [d for p, d in pairs if isinstance(p.type, Array)]
     seeds = [const(1, fn.results[i].type) for i in of]
-    out = inline(b, vjp(fn, wrt, of), [*fn.params, *arrays, *seeds])
+    out = b.inline(vjp(fn, wrt, of), [*fn.params, *arrays, *seeds])
     results, scalars = out[: len(fn.results)], iter(out[len(fn.results) :])
     for p, d in pairs:
         if not isinstance(p.type, Array):
@@ -237,7 +268,7 @@ def tangent_program(program: Program, shadows: tuple[Tree | None, ...], dup: typ
     pairs = _shadow_pairs(program, shadows)
     wrt = tuple(p for p, _ in pairs)
     tangents = [d if isinstance(p.type, Array) else b.cast(d, p.type) for p, d in pairs]
-    out = inline(b, jvp(fn, wrt), [*fn.params, *tangents])
+    out = b.inline(jvp(fn, wrt), [*fn.params, *tangents])
     results, ds = out[: len(fn.results)], iter(out[len(fn.results) :])
     pair_of = {
         i: Tuple((Leaf(r), Leaf(next(ds))), dup) if a.type.is_float else Leaf(r)
@@ -273,14 +304,26 @@ def _dup_args(program: Program, shadows: tuple[Tree | None, ...], dup: type):
 
 
 def refuse_overlap(b: Builder, fn: Function) -> None:
-    """Raise ValueError if an array that is written is also another argument: it has one shadow."""
-    arrays = [p for p in fn.params if isinstance(p.type, Array)]
-    for p in written_params(fn):
-        for q in arrays:
-            if q is not p and q.type.is_float and q.type.element == p.type.element:
-                (same,) = b.extern("overlap", p, q, types=[BOOL])
-                message = Const(f"arguments {p.name} and {q.name} overlap, one is written", TEXT)
-                b.raise_if(same, ValueError, message)
+    """Raise ValueError if an array that is written is also another argument: it has one tangent."""
+    written = written_params(fn)
+    for i, p in enumerate(fn.params):
+        for q in fn.params[:i]:
+            if _confusable(p, q, written):
+                (overlap,) = b.extern("overlap", p, q, types=[BOOL])
+                _refuse(b, overlap, p, q)
+
+
+def refuse_partial_overlap(b: Builder, p: Var, q: Var) -> None:
+    """Raise ValueError if p and q share memory without being the same array."""
+    (overlap,) = b.extern("overlap", p, q, types=[BOOL])
+    (same,) = b.extern("same_array", p, q, types=[BOOL])
+    one_shadow = b.prim("not", same) if p.type == q.type else Const(True, BOOL)
+    _refuse(b, b.prim("and", overlap, one_shadow), p, q)
+
+
+def _refuse(b: Builder, cond: Atom, p: Var, q: Var) -> None:
+    message = Const(f"arguments {q.name} and {p.name} overlap, and one is written", TEXT)
+    b.raise_if(cond, ValueError, message)
 
 
 # ---- pieces ------------------------------------------------------------------------------------

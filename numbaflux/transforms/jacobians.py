@@ -30,7 +30,6 @@ from numbaflux.passes.alias import written_params
 from numbaflux.transforms.compose import (
     differentiated,
     finish,
-    inline,
     picked,
     refuse_overlap,
     variables,
@@ -134,14 +133,14 @@ def _reverse_blocks(b: Builder, fn: Function, wrt: tuple[Var, ...]) -> Blocks:
 def _forward_blocks(b: Builder, fn: Function, wrt: tuple[Var, ...]) -> Blocks:
     written = written_params(fn)
     saved = {p: copy_array(b, p, p.name) for p in written}
-    results = inline(b, fn, fn.params)
+    results = b.inline(fn, fn.params)
     looped = [p for p in wrt if isinstance(p.type, Array)]
     blocks = _blocks(b, [(i, r, p) for i, r in enumerate(results) for p in looped])
     for p in wrt:
         column = _silent(jvp(fn, [p]))
         with _elements(b, p) as place:
             args = [copy_array(b, saved[q], q.name) if q in saved else q for q in fn.params]
-            out = inline(b, column, [*args, _unit(b, p, place)])
+            out = b.inline(column, [*args, _unit(b, p, place)])
             for i, d in enumerate(out[len(results) :]):
                 if (i, p) not in blocks:
                     blocks[i, p] = d

@@ -19,6 +19,7 @@ from numbaflux.ir.nodes import (
     Array,
     Atom,
     Block,
+    Custom,
     Dim,
     Extern,
     For,
@@ -37,6 +38,7 @@ from numbaflux.ir.nodes import (
 )
 from numbaflux.passes.activity import Activity
 from numbaflux.rules.table import Sym, contribution, has_partial
+from numbaflux.transforms import custom
 from numbaflux.transforms.memory import inactive_shadow, shadow_var, zeros_like
 
 
@@ -105,6 +107,9 @@ class _Jvp:
                 self.b.append(stmt)
                 if out in self.active:
                     self.gemm(out, a, b)
+            case Custom():
+                self.b.append(stmt)
+                self.tangents.update(custom.tangents(self.b, stmt, self.active, self.tangents))
             case Dim() | Extern() | Raise() | Print():
                 self.b.append(stmt)
             case If():

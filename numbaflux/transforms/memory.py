@@ -20,6 +20,7 @@ from numbaflux.ir.nodes import (
     Array,
     Atom,
     Block,
+    Custom,
     For,
     Function,
     Gemm,
@@ -174,6 +175,13 @@ class _Duplicate:
             case Alloc(result=r, shape=shape) if self.twinned(r):
                 yield stmt
                 yield Alloc(self.twin(r), shape, True, stmt.loc)
+            case Custom(results=results):
+                yield stmt
+                b = Builder(stmt.loc)
+                for r in results:
+                    if self.twinned(r):
+                        self.shadows[r] = zeros_like(b, r)
+                yield from b.stmts
             case View(result=r, base=base, how=how) if self.twinned(r):
                 yield stmt
                 yield View(self.twin(r), self.shadows[base], how, stmt.loc)

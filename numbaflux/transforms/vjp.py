@@ -21,6 +21,7 @@ from numbaflux.ir.nodes import (
     Array,
     Atom,
     Block,
+    Custom,
     Dim,
     Extern,
     For,
@@ -42,6 +43,7 @@ from numbaflux.passes.activity import Activity
 from numbaflux.passes.counters import counters
 from numbaflux.passes.simplify import simplify
 from numbaflux.rules.table import Sym, contribution, has_partial
+from numbaflux.transforms import custom
 from numbaflux.transforms.memory import (
     add_array,
     duplicate,
@@ -95,11 +97,12 @@ def sweeps(fn: Function, wrt: Iterable[Var], of: Iterable[int] | None = None) ->
     active = Activity(fn, wrt, outputs)
     shadows = {p: shadow_var(p) for p in wrt if isinstance(p.type, Array)}
     seeds = tuple(_seed(a) for a in outputs)
-    kept = keep_factors(fn, active)
+    calls = custom.opened(fn, active)
+    kept = keep_factors(calls.fn, active)
     twins = duplicate(kept.fn, active, shadows)
     params = (*fn.params, *shadows.values())
     values = Values(counters(replace(fn, block=replace(twins.fn.block, params=params))))
-    reverse = Reverse(active, twins.shadows, kept.factors, values)
+    reverse = Reverse(active, twins.shadows, kept.factors, calls.outputs, values)
     reverse.run(zip(outputs, seeds))
     values.decide()
     b = reverse.run(zip(outputs, seeds))
@@ -130,9 +133,11 @@ class Reverse:
         active: Activity,
         shadows: Mapping[Atom, Atom],
         factors: Mapping[Gemm, tuple[Atom, Atom]],
+        outputs: Mapping[Custom, int],
         values: Values,
     ) -> None:
-        self.active, self.shadows, self.factors, self.values = active, shadows, factors, values
+        self.active, self.shadows, self.values = active, shadows, values
+        self.factors, self.outputs = factors, outputs
         self.adjoints: dict[Var, Atom] = {}
         self.b = Builder()
 
@@ -177,6 +182,9 @@ class Reverse:
             case Gemm(out=out):
                 if out in self.active:
                     self.gemm(stmt, self.shadow(out))
+            case Custom():
+                if stmt in self.outputs:
+                    custom.reverse(self, stmt, self.outputs[stmt])
             case If():
                 reverse_if(self, stmt)
             case For():

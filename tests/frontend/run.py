@@ -32,18 +32,20 @@ def _interpret(b: Builder, params: list[Var], args: Any, result: Any) -> Any:
     return found if isinstance(result, TupleValue) else (found[0] if found else None)
 
 
-def call(handler: Callable, args: tuple, kwargs: dict[str, Any], expected: Any) -> Any:
-    """A handler of NUMPY or METHODS on Python values, typed as `expected` is, interpreted.
+def lowered(
+    handler: Callable, args: tuple, kwargs: dict[str, Any], expected: Any
+) -> tuple[Builder, list[Var], list[Any], Any]:
+    """A call of a handler of NUMPY or METHODS, typed as `expected` is.
 
     Arrays and floats become parameters; integers, None, strings and dtypes are constants.
     """
     params: list[Var] = []
     values: list[Any] = []
 
-    def lowered(v: Any) -> Any:
+    def lower(v: Any) -> Any:
         match v:
             case tuple():
-                return TupleValue(tuple(lowered(i) for i in v))
+                return TupleValue(tuple(lower(i) for i in v))
             case bool() | str() | None | type():
                 return Known(v)
             case int():
@@ -56,11 +58,16 @@ def call(handler: Callable, args: tuple, kwargs: dict[str, Any], expected: Any) 
 
     b = Builder()
     seen = Call(
-        tuple(lowered(a) for a in args),
-        {name: lowered(a) for name, a in kwargs.items()},
+        tuple(lower(a) for a in args),
+        {name: lower(a) for name, a in kwargs.items()},
         nb.typeof(expected),
     )
-    result = handler(b, seen)
+    return b, params, values, handler(b, seen)
+
+
+def call(handler: Callable, args: tuple, kwargs: dict[str, Any], expected: Any) -> Any:
+    """The result of a handler on Python values, interpreted."""
+    b, params, values, result = lowered(handler, args, kwargs, expected)
     return _interpret(b, params, values, result)
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from numbaflux.errors import UnsupportedError
 from numbaflux.frontend.numpy_calls import METHODS, NUMPY
-from numbaflux.frontend.values import Call, ir_type
-from numbaflux.ir.build import Builder
-from numbaflux.ir.nodes import I64, Loc, Var
-from tests.frontend.run import call, same
+from numbaflux.frontend.values import Call, ListValue, RangeValue, ir_type
+from numbaflux.ir.build import Builder, index
+from numbaflux.ir.nodes import F64, I64, Array, Const, Loc, Var
+from tests.frontend.run import call, run, same
 
 V = np.array([0.5, -1.25, 3.0, 0.5, 2.0])
 W = np.array([1.5, 0.25, -2.0, 4.0, 1.0])
@@ -54,7 +54,7 @@ PLAIN = [
     *[(f, (a,)) for f in (np.zeros_like, np.ones_like) for a in (M, F, A, V32, IDX)],
     (np.full_like, (F, 1.5)), (np.full_like, (IDX, 2.75)),
     (np.arange, (5,)), (np.arange, (2, 9)), (np.arange, (9, 2, -2)), (np.arange, (5, 2)),
-    (np.arange, (0.5, 4.0, 0.75)), (np.arange, (2.25,)), (np.arange, (4.0, 1.0, -0.5)),
+    (np.arange, (0.5, 4.0, 0.75)), (np.arange, (2.25,)), (np.arange, (4.0, 1.2, -0.5)),
     (np.linspace, (0.1, 0.7)), (np.linspace, (3.0, -2.0, 7)), (np.linspace, (0.3, 9.0, 1)),
     (np.linspace, (0.3, 9.0, 0)), (np.linspace, (0, 1, 3)),
     (np.eye, (3,)), (np.eye, (3, 5, 1)), (np.eye, (4, 3, -2)), (np.eye, (2, 2, 5)),
@@ -96,7 +96,7 @@ PLAIN = [
     (np.searchsorted, (np.sort(V), W), {"side": "right"}),
     (np.interp, (0.3, np.sort(W), V)), (np.interp, (M, np.sort(W), V)),
     (np.interp, (np.array([-9.0, -2.0, 1.5, 4.0, 9.0, np.nan]), np.sort(W), V)),
-    (np.interp, (V, np.array([1.0]), np.array([7.0]))), (np.interp, (V32, np.sort(IDX) + 0.0, IDX)),
+    (np.interp, (V, np.array([1.0]), np.array([7.0]))), (np.interp, (V32, np.arange(5.0), IDX)),
     (np.nonzero, (IDX - 1,)), (np.nonzero, (M > 1.0,)), (np.flatnonzero, (A > 20.0,)),
     (np.take, (V, IDX - 1)), (np.take, (M, IDX)), (np.take, (M, 7)),
     (np.take, (M, np.array([2, 0]), 0)),
@@ -189,6 +189,20 @@ def test_views_share_memory_and_copies_do_not():
     assert not np.shares_memory(call(NUMPY[np.ravel], (F,), {}, F.ravel()), F)
 
 
+@pytest.mark.parametrize("f", [np.array, np.sum, np.max, np.sort])
+def test_a_list_of_numbers_is_an_array(f):
+    def build(b):
+        cells = b.alloc([index(0)], Array(F64, 1, grows=True))
+        length = b.alloc([index(1)], Array(I64, 1))
+        for k in range(len(V)):
+            b.store(cells, [index(k)], Const(float(V[k])))
+        b.store(length, [index(0)], index(len(V)))
+        seen = Call((ListValue(cells, length),), {}, nb.typeof(f(V)))
+        return NUMPY[f](b, seen)
+
+    same(run(build), f(V))
+
+
 def test_out_arguments():
     for f, args in ((np.dot, (M, N)), (np.dot, (N, V)), (np.outer, (V, W))):
         expected = f(*args)
@@ -216,6 +230,7 @@ def test_what_is_unsupported_says_where_and_what_instead():
         (np.reshape, (Var("f", ir_type(nb.float64[::1, :])), k), {}),
         (np.concatenate, (m,), {}),
         ("sum", (m,), {"keepdims": k}),
+        (np.sum, (RangeValue(k, k, k),), {}),
     ):
         e = unsupported(f, args, kwargs, array)
         assert e.loc == Loc("user.py", 12, "f")

@@ -1,0 +1,248 @@
+"""Atoms and inlined statements as expressions, with brackets only where Python needs them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from numbaflux.backends.inline import Inlined
+from numbaflux.ir.nodes import (
+    Array,
+    Atom,
+    Const,
+    Dim,
+    Extern,
+    Global,
+    Index,
+    Load,
+    Prim,
+    Reshape,
+    Scalar,
+    Slice,
+    Stmt,
+    Transpose,
+    Type,
+    Var,
+    View,
+)
+from numbaflux.ir.ops import OPS, ROUTINES
+
+CALL, POWER, UNARY, COMPARISON, LOWEST = 100, 90, 80, 30, 5  # levels; see ops.py
+REST = 20  # characters, about, that stand beside an expression on its line
+WORTH_A_NAME = 12  # characters from which on a part of a long line is given a name
+
+FLIPPED = {"eq": "ne", "ne": "eq"}
+FLIPPED_INT = FLIPPED | {"lt": "ge", "le": "gt", "gt": "le", "ge": "lt"}
+EXACT = {"cast", "select", "stop_gradient"}  # printed forms that have the result's type already
+DOUBLE = {"digamma", "polygamma"}  # printed forms that are float64 whatever they are given
+
+Piece = tuple[str, int]  # a text and its level
+
+
+class Expressions:
+    """Writes expressions; `hoist(wish, text)` puts a part of a long one on a line before it."""
+
+    def __init__(
+        self,
+        names: Mapping[Atom, str],
+        inline: Inlined,
+        hoist: Callable[[str, str], str],
+        room: Callable[[], int],
+    ) -> None:
+        self.names, self.inline, self.hoist, self.room = names, inline, hoist, room
+
+    def text(self, a: Atom, level: int = 0) -> str:
+        """An atom, in brackets if it binds less than `level`."""
+        return _bracketed(self.piece(a), level)
+
+    def piece(self, a: Atom) -> Piece:
+        if isinstance(a, Const):
+            return constant(a)
+        if isinstance(a, Global) or a not in self.inline:
+            return self.names[a], CALL
+        return self.statement(self.inline[a])
+
+    def statement(self, stmt: Stmt) -> Piece:
+        """The right-hand side of a statement with one result that is an expression."""
+        match stmt:
+            case Prim():
+                return self._prim(stmt)
+            case Extern(routine=routine, args=args):
+                form = ROUTINES[routine].form
+                infix = not form.endswith(")")
+                level = COMPARISON if infix else CALL
+                return self.fit(form, args, [level + 1 if infix else 0] * len(args)), level
+            case Load(array=array, index=index):
+                places = ", ".join(f"{{{i + 1}}}" for i in range(len(index))) or "()"
+                needs = [CALL, *[0] * len(index)]
+                return self.fit(f"{{0}}[{places}]", (array, *index), needs), CALL
+            case Dim(array=array, axis=axis):
+                return self.dimension(array, axis), CALL
+            case View(base=base, how=how):
+                return self.view(base, how), CALL
+            case _:
+                raise AssertionError(f"{type(stmt).__name__} is no expression")
+
+    def fit(self, form: str, args: Sequence[Atom], needs: Sequence[int], taken: int = REST) -> str:
+        """The form filled in; parts of it get a name while it is longer than the room there is."""
+        pieces = [self.piece(a) for a in args]
+        while True:
+            line = form.format(*(_bracketed(p, n) for p, n in zip(pieces, needs, strict=True)))
+            large = [i for i, a in enumerate(args) if self._nameable(a, pieces[i])]
+            if len(line) + taken <= self.room() or not large:
+                return line
+            i = max(large, key=lambda i: len(pieces[i][0]))
+            pieces[i] = self.hoist(getattr(args[i], "name", "t"), pieces[i][0]), CALL
+
+    def negated(self, a: Atom) -> str:
+        """`not a`, without `not` where that is the same: of floats only == and != can be turned."""
+        stmt = self.inline.get(a) if isinstance(a, Var) else None
+        if isinstance(stmt, Prim):
+            if stmt.op == "not":
+                return self.text(stmt.args[0])
+            kind = stmt.args[0].type
+            flipped = FLIPPED_INT if isinstance(kind, Scalar) and kind.is_int else FLIPPED
+            if stmt.op in flipped:
+                return self._infix(flipped[stmt.op], stmt.args)
+        return f"not {self.text(a, OPS['not'].level)}"
+
+    def dimension(self, array: Atom, axis: int) -> str:
+        assert isinstance(array.type, Array)
+        if isinstance(array.type.element, Array):
+            return f"len({self.text(array)})"
+        return f"{self.text(array, CALL)}.shape[{axis}]"
+
+    def view(self, base: Atom, how: Index | Transpose | Reshape) -> str:
+        array = self.text(base, CALL)
+        match how:
+            case Index(items):
+                return f"{array}[{', '.join(self._item(i) for i in items)}]"
+            case Transpose(axes) if axes == tuple(reversed(range(len(axes)))):
+                return f"{array}.T"
+            case Transpose(axes):
+                return f"np.transpose({array}, {axes})"
+            case Reshape(shape):
+                return f"{array}.reshape({self.shape(shape)})"
+
+    def shape(self, shape: Sequence[Atom]) -> str:
+        """As an argument of np.zeros: `n`, `(n, m)`."""
+        if len(shape) == 1:
+            return self.text(shape[0])
+        return f"({', '.join(self.text(n) for n in shape)})"
+
+    # ---- primitives ----------------------------------------------------------------------------
+
+    def _prim(self, stmt: Prim) -> Piece:
+        op, args, type = stmt.op, stmt.args, stmt.result.type
+        if op == "stop_gradient":
+            return self.piece(args[0])
+        if op == "cast":
+            return self.fit(f"{caster(args[0].type, type)}({{0}})", args, [0]), CALL
+        if op == "select":
+            level = LOWEST + 1
+            return self.fit("{1} if {0} else {2}", args, [level] * 3), LOWEST
+        wrap = _wrapper(op, type)
+        if wrap:
+            return f"{wrap}({self._infix(*self.signed(op, args))})", CALL
+        op, args = self.signed(op, args)
+        return self._infix(op, args), OPS[op].level
+
+    def _infix(self, op: str, args: Sequence[Atom]) -> str:
+        return self.fit(OPS[op].form, args, _needs(op, len(args)))
+
+    def signed(self, op: str, args: Sequence[Atom]) -> tuple[str, Sequence[Atom]]:
+        """x + -y as x - y, x - -y as x + y, -x + y as y - x: the same to the last bit."""
+        if op not in ("add", "sub"):
+            return op, args
+        x, y = args
+        opposite = "sub" if op == "add" else "add"
+        if isinstance(y, Const) and not isinstance(y.value, str) and -(2**62) < y.value < 0:
+            return opposite, (x, Const(-y.value, y.type))
+        if (negated := self._negated(y)) is not None:
+            return opposite, (x, negated)
+        if op == "add" and (negated := self._negated(x)) is not None:
+            return "sub", (y, negated)
+        return op, args
+
+    def _negated(self, a: Atom) -> Atom | None:
+        stmt = self.inline.get(a) if isinstance(a, Var) else None
+        return stmt.args[0] if isinstance(stmt, Prim) and stmt.op == "neg" else None
+
+    def _nameable(self, a: Atom, piece: Piece) -> bool:
+        """Whether a part is an expression, still without a name, and worth one."""
+        return (
+            isinstance(a, Var)
+            and a in self.inline
+            and len(piece[0]) > WORTH_A_NAME
+            and not piece[0].isidentifier()
+        )
+
+    def _item(self, item: Atom | Slice | None) -> str:
+        if not isinstance(item, Slice):
+            return "None" if item is None else self.text(item)
+        start, stop, step = (
+            "" if a is None else self.text(a) for a in (item.start, item.stop, item.step)
+        )
+        return f"{start}:{stop}" + (f":{step}" if step else "")
+
+
+def constant(a: Const) -> Piece:
+    """A constant as Numba gives it its type: 0.5, 3, np.float32(0.5), -math.inf."""
+    if not isinstance(a.type, Scalar):
+        return repr(a.value), CALL
+    dtype = a.type.dtype
+    if dtype == "bool":
+        return repr(bool(a.value)), CALL
+    value = float(a.value) if a.type.is_float else int(a.value)
+    text = repr(value) if math.isfinite(value) else f"math.{abs(value)}"
+    if value == -math.inf:
+        text = "-math.inf"
+    if dtype not in ("float64", "int64"):
+        return f"np.{dtype}({text})", CALL
+    return text, UNARY if text.startswith("-") else CALL
+
+
+def caster(source: Type, target: Type) -> str:
+    """What to call to convert; Numba's float() and int() keep the width of their own kind."""
+    assert isinstance(source, Scalar) and isinstance(target, Scalar)
+    if target.dtype == "bool":
+        return "bool"
+    if target.dtype == "float64" and (source.is_int or source.dtype == "float64"):
+        return "float"
+    if target.dtype == "int64" and not source.is_int:
+        return "int"
+    return dtype_name(target)
+
+
+def dtype_name(type: Type) -> str:
+    assert isinstance(type, Scalar)
+    return "np.bool_" if type.dtype == "bool" else f"np.{type.dtype}"
+
+
+def _wrapper(op: str, type: Type) -> str:
+    """The conversion needed where Numba's result type is wider than the IR's."""
+    if not isinstance(type, Scalar) or op in EXACT:
+        return ""
+    narrow = type.is_int and type.dtype not in ("int64", "uint64")
+    return dtype_name(type) if narrow or (op in DOUBLE and type.dtype == "float32") else ""
+
+
+def _needs(op: str, count: int) -> list[int]:
+    """The level each argument must have to go without brackets."""
+    level = OPS[op].level
+    if level == CALL:
+        return [0] * count
+    if level == POWER:
+        return [POWER + 1, UNARY]
+    if level == UNARY:
+        return [UNARY + 1]
+    if level == COMPARISON:
+        return [COMPARISON + 1] * count
+    if op in ("and", "or", "not"):
+        return [level] * count
+    return [level, level + 1]
+
+
+def _bracketed(piece: Piece, level: int) -> str:
+    text, own = piece
+    return f"({text})" if own < level else text
