@@ -1,0 +1,50 @@
+"""numbaflux: derivatives of the loops you already wrote for Numba.
+
+>>> import numbaflux as nf
+>>> df = nf.grad(lambda x: 3 * x**2 + 2 * x + 1)
+>>> df(2)
+14.0
+"""
+
+from numbaflux.api.check import check_grads
+from numbaflux.api.dispatcher import source
+from numbaflux.api.public import (
+    adjoint,
+    grad,
+    hessian,
+    hvp,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jvp,
+    tangent,
+    value_and_grad,
+    vjp,
+)
+from numbaflux.api.transforms import Dup
+from numbaflux.debug import debug
+from numbaflux.errors import InternalError, NotDifferentiableError, NumbafluxError, UnsupportedError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Dup",
+    "InternalError",
+    "NotDifferentiableError",
+    "NumbafluxError",
+    "UnsupportedError",
+    "adjoint",
+    "check_grads",
+    "debug",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jvp",
+    "source",
+    "tangent",
+    "value_and_grad",
+    "vjp",
+]

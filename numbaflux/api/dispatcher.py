@@ -33,9 +33,10 @@ from numba.core.typing.templates import AbstractTemplate, infer_global
 from numba.core.typing.templates import signature as typing_signature
 from numba.np.numpy_support import from_dtype
 
-from numbaflux import debug, frontend
+from numbaflux import frontend
 from numbaflux.api import pipeline
 from numbaflux.api.fingerprint import fingerprint
+from numbaflux.debug import after
 from numbaflux.errors import (
     InternalError,
     NotDifferentiableError,
@@ -139,14 +140,14 @@ class Derivative(CPUDispatcher):
             self._refuse_integers(primal_types, arg_types, getattr(error, "loc", None))
             raise
         program = adapt(self.transform.apply(program, arg_types), arg_types)
-        debug.after(self.transform.name, program.function)
+        after(self.transform.name, program.function)
         return program
 
     def _primal_program(self, primal_types: Types) -> Program:
         if isinstance(self.primal, Derivative):
             return self.primal.numbaflux_program(primal_types)
         program = frontend.read(self.primal, primal_types, self.options)
-        debug.after("read", program.function)
+        after("read", program.function)
         return program
 
     def _refuse_integers(self, primal_types: Types, arg_types: Types, loc: Any) -> None:

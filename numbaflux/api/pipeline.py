@@ -35,10 +35,10 @@ from typing import Any
 
 import numpy as np
 
-from numbaflux import debug
 from numbaflux.backends import cpu
+from numbaflux.debug import after
 from numbaflux.ir.nodes import For
-from numbaflux.ir.trees import Program
+from numbaflux.ir.trees import Program, with_leaves
 from numbaflux.ir.walk import walk
 from numbaflux.passes import optimise
 
@@ -61,8 +61,8 @@ class Generated:
 
 def generate(program: Program, options: Mapping[str, Any], key: str | None = None) -> Generated:
     """Optimise and write a program; keep the file under `key` if it has one."""
-    fn = debug.after("optimise", optimise(program.function))
-    program = replace(program, function=fn)
+    fn = after("optimise", optimise(program.function))
+    program = Program(fn, program.args, with_leaves(program.result, fn.results))
     name = identifier(fn.name)
     options = {n: v for n, v in options.items() if v and n != "cache"}
     if not any(isinstance(s, For) and s.parallel for s in walk(fn.block)):

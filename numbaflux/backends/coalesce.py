@@ -109,7 +109,7 @@ class Liveness:
             self._around = stmt
         turn = after | set(params) | set(counter) | set(free(body))
         asked = self._read(body.yields[:1]) if isinstance(stmt, While) else set()
-        inside = self._block(body, params, turn)
+        inside = self._block(body, params, turn | asked)
         self._around = around
         self._define(counter, turn | inside)
         count = self._read([stmt.count]) if isinstance(stmt, For) else set()

@@ -1,5 +1,5 @@
 """Reading: a user's function becomes a program of the IR."""
 
-from numbaflux.frontend.program import read
+from numbaflux.frontend.program import argument, read
 
-__all__ = ["read"]
+__all__ = ["argument", "read"]

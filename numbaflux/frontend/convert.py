@@ -130,7 +130,7 @@ def describe(v: Any) -> str:
         case IterValue(kind):
             return f"an iterator ({kind})"
     if is_atom(v):
-        return f"a {v.type}" if isinstance(v.type, Scalar) else f"an array {v.type}"
+        return f"an array {v.type}" if isinstance(v.type, Array) else f"a {v.type}"
     return "an array expression"
 
 

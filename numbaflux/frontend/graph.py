@@ -10,14 +10,16 @@ around it, even if it leaves them, so that nothing behind the loop reads the ite
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-from numba.core import ir
+from numba.core import ir, types
 
-from numbaflux.errors import InternalError
+from numbaflux.errors import InternalError, UnsupportedError
 from numbaflux.frontend.names import reads
+from numbaflux.frontend.read import Typed, loc_of
 
 Labels = frozenset[int]
 
@@ -74,6 +76,7 @@ class Graph:
     """`order`: places in reverse postorder; `before`: predecessors; `children`: dominator tree;
     `loops`: the blocks of the loop that a header begins."""
 
+    entry: int
     parts: Parts
     order: dict[int, int]
     before: dict[int, Labels]
@@ -100,11 +103,10 @@ def graph(typed: Typed) -> Graph:
         for label in order
     }
     loops = _with_first_blocks(_loops(order, before, idoms), parts)
-    g = Graph(parts, order, before, children, loops)
     for part in parts.values():
         if part.iteration is not None:
-            _check_iterator(part, g, sources, typed)
-    return g
+            _check_iterator(part, loops, sources, typed)
+    return Graph(entry, parts, order, before, children, loops)
 
 
 # ---- blocks ------------------------------------------------------------------------------------
@@ -149,15 +151,217 @@ def _name(value: Any) -> str | None:
 def _merged(parts: Parts, entry: int) -> Parts:
     """Blocks joined to their only successor where that has no other predecessor and no phi."""
     order, before = _order(parts, entry)
-    headers = set(_loops(order, before, _dominators(order, before, entry)))
-    parts, moved = dict(parts), {}
+    headers = _loops(order, before, _dominators(order, before, entry))
+    parts = dict(parts)
+    joined: dict[int, int] = {}
     for label in order:
-        if label not in parts:
-            continue
-        part = parts[label]
-        while isinstance(part.end, ir.Jump):
-            follows = parts.get(part.end.target)
-            if follows is None or follows.phis or before[follows.label] != {moved_to(part, label)}:
+        while label in parts:
+            part = parts[label]
+            follows = parts.get(part.successors[0]) if isinstance(part.end, ir.Jump) else None
+            if follows is None or follows.label == entry or len(before[follows.label]) > 1:
                 break
-            parts[label] = part
-    return parts
+            empty_header = label in headers and not part.stmts
+            if follows.phis or (_has_iternext(follows) and not empty_header):  # note [Headers]
+                break
+            del parts[follows.label]
+            joined[follows.label] = label
+            parts[label] = replace(part, stmts=part.stmts + follows.stmts, end=follows.end)
+    return {label: _relabelled(part, joined) for label, part in parts.items()}
+
+
+def _relabelled(part: Part, joined: dict[int, int]) -> Part:
+    return replace(
+        part,
+        phis=tuple(
+            replace(phi, incoming={joined.get(n, n): v for n, v in phi.incoming.items()})
+            for phi in part.phis
+        ),
+    )
+
+
+def _returning(part: Part) -> Part:
+    """The block without the cast of what it returns: setting RESULT casts."""
+    match part:
+        case Part(
+            stmts=[*stmts, ir.Assign(target=target, value=ir.Expr(op="cast") as cast)],
+            end=ir.Return(value=value, loc=loc),
+        ) if value.name == target.name:
+            return replace(part, stmts=tuple(stmts), end=ir.Return(cast.value, loc))
+    return part
+
+
+# ---- iteration ---------------------------------------------------------------------------------
+
+
+def _is(stmt: Any, op: str) -> bool:
+    return isinstance(stmt, ir.Assign) and _is_expr(stmt.value, op)
+
+
+def _is_expr(value: Any, op: str) -> bool:
+    return isinstance(value, ir.Expr) and value.op == op
+
+
+def _has_iternext(part: Part) -> bool:
+    return any(_is(stmt, "iternext") for stmt in part.stmts)
+
+
+def _definitions(parts: Parts) -> dict[str, tuple[int, Any]]:
+    """Where a name is set, and to what."""
+    return {
+        stmt.target.name: (label, stmt.value)
+        for label, part in parts.items()
+        for stmt in part.stmts
+        if isinstance(stmt, ir.Assign)
+    }
+
+
+def _origin(name: str, sources: dict[str, tuple[int, Any]]) -> str:
+    """The name that `name` is a copy of."""
+    while name in sources and isinstance(sources[name][1], ir.Var):
+        name = sources[name][1].name
+    return name
+
+
+def _iterating(part: Part, sources: dict[str, tuple[int, Any]]) -> Part:
+    """A header of a `for` with the iterator's statements taken out."""
+    if not _has_iternext(part):
+        return part
+    pair, first, second = (
+        next((s for s in part.stmts if _is(s, op)), None)
+        for op in ("iternext", "pair_first", "pair_second")
+    )
+    end = part.end
+    ends_well = second is not None and isinstance(end, ir.Branch)
+    if first is None or not ends_well or _origin(end.cond.name, sources) != second.target.name:
+        raise InternalError(f"block {part.label} iterates in a way that is not known")
+    ours, stmts, again = {second.target.name}, [], []
+    taken = {first.target.name}
+    for stmt in part.stmts:
+        if stmt in (pair, first, second):
+            continue
+        if isinstance(stmt, ir.Assign) and reads(stmt) & ours:
+            ours.add(stmt.target.name)  # a copy of the condition
+            continue
+        stmts.append(stmt)
+        if isinstance(stmt, ir.Assign) and reads(stmt) & taken:
+            taken.add(stmt.target.name)  # at the end there is no item
+        else:
+            again.append(stmt)
+    iterator = _origin(pair.value.value.name, sources)
+    iteration = Iteration(iterator, first.target.name, end.truebr, end.falsebr, tuple(again))
+    return replace(part, stmts=tuple(stmts), iteration=iteration)
+
+
+def _check_iterator(
+    part: Part, loops: dict[int, Labels], sources: dict[str, tuple[int, Any]], typed: Typed
+) -> None:
+    """Iterators are not values of the IR: one must be made each time a loop is entered."""
+    assert part.iteration is not None
+
+    def around(label: int) -> set[int]:
+        return {header for header, inside in loops.items() if label in inside}
+
+    label, made = sources[part.iteration.iterator]
+    if not _is_expr(made, "getiter") or not around(part.label) - {part.label} <= around(label):
+        raise InternalError(f"the loop at block {part.label} goes on with an older iterator")
+    name = _origin(made.value.name, sources)
+    if not isinstance(typed.typemap[name], types.IteratorType) or name not in sources:
+        return
+    users = [
+        e for _, e in sources.values()
+        if _is_expr(e, "getiter") and _origin(e.value.name, sources) == name
+    ]  # fmt: skip
+    if len(users) > 1 or not around(label) <= around(sources[name][0]):
+        raise UnsupportedError(
+            "an iterator that several loops share",
+            loc_of(made.loc, typed.py_func),
+            "where a later loop goes on depends on where an earlier one stopped",
+            "write `zip`, `enumerate`, ... in the head of each loop",
+        )
+
+
+# ---- order, dominators, loops ------------------------------------------------------------------
+
+
+def _order(parts: Parts, entry: int) -> tuple[dict[int, int], dict[int, Labels]]:
+    """Reverse postorder of the reachable blocks, and their predecessors."""
+    finished: list[int] = []
+    seen = {entry}
+    stack = [(entry, iter(reversed(parts[entry].successors)))]
+    while stack:
+        label, rest = stack[-1]
+        found = next((s for s in rest if s not in seen), None)
+        if found is None:
+            finished.append(label)
+            stack.pop()
+        else:
+            seen.add(found)
+            stack.append((found, iter(reversed(parts[found].successors))))
+    order = {label: i for i, label in enumerate(reversed(finished))}
+    before: dict[int, set[int]] = {label: set() for label in order}
+    for label in order:
+        for s in parts[label].successors:
+            before[s].add(label)
+    return order, {label: frozenset(found) for label, found in before.items()}
+
+
+def _dominators(order: dict[int, int], before: dict[int, Labels], entry: int) -> dict[int, int]:
+    """Immediate dominators; the entry is its own (Cooper, Harvey, Kennedy 2001)."""
+    idoms = {entry: entry}
+
+    def meet(a: int, b: int) -> int:
+        while a != b:
+            if order[a] > order[b]:
+                a = idoms[a]
+            else:
+                b = idoms[b]
+        return a
+
+    changed = True
+    while changed:
+        changed = False
+        for label in order:
+            if label != entry:
+                new = functools.reduce(meet, (b for b in before[label] if b in idoms))
+                changed |= idoms.get(label) != new
+                idoms[label] = new
+    return idoms
+
+
+def _loops(
+    order: dict[int, int], before: dict[int, Labels], idoms: dict[int, int]
+) -> dict[int, Labels]:
+    """The natural loops: header -> the blocks that reach it again without leaving."""
+    loops: dict[int, set[int]] = {}
+    for header in order:
+        back = [b for b in before[header] if order[b] >= order[header]]
+        for source in back:
+            if not _dominates(header, source, idoms):
+                raise InternalError(f"a jump from block {source} into the loop at {header}")
+        if not back:
+            continue
+        loops[header] = inside = {header}
+        while back:
+            label = back.pop()
+            if label not in inside:
+                inside.add(label)
+                back += before[label]
+    return {header: frozenset(inside) for header, inside in loops.items()}
+
+
+def _dominates(a: int, b: int, idoms: dict[int, int]) -> bool:
+    while b not in (a, idoms[b]):
+        b = idoms[b]
+    return a == b
+
+
+def _with_first_blocks(loops: dict[int, Labels], parts: Parts) -> dict[int, Labels]:
+    """The loops with each `for` among them, also one that has no way back.  note [Left]"""
+    loops = dict(loops)
+    for part in parts.values():
+        if part.iteration is not None:
+            loops.setdefault(part.label, frozenset({part.label}))
+            for header, inside in loops.items():
+                if part.label in inside:
+                    loops[header] = inside | {part.iteration.body}
+    return loops

@@ -76,7 +76,8 @@ def in_place(
         return x
     if isinstance(y, arrays.Lazy) and low.may_alias(y, x):
         y = arrays.materialise(low.b, y)
-    fn = _element_fn(low, op, [x, y], x.type.element)
+    wide = convert.unify(arrays.element_type(x), arrays.element_type(y))
+    fn = _element_fn(low, op, [x, y], wide)
     return arrays.elementwise(low.b, [x, y], x.type, fn, out=x)
 
 

@@ -10,7 +10,7 @@ from numba.core import types
 from numbaflux.errors import UnsupportedError
 from numbaflux.frontend import convert
 from numbaflux.frontend.lower import Lowering
-from numbaflux.frontend.session import Session, dispatcher_of, folded
+from numbaflux.frontend.session import Session, dispatcher_of, first_line, folded
 from numbaflux.frontend.values import Known, TupleValue, Value, ir_type, is_atom, tuple_parts
 from numbaflux.frontend.writer import Writer
 from numbaflux.ir.nodes import Function, Loc, Var
@@ -30,7 +30,7 @@ def read(
     arg_types = folded(inspect.signature(py_func), tuple(arg_types))
     session = Session()
     with session.reading(py_func, arg_types, dispatcher, options) as typed:
-        loc = session.loc_of(typed.loc, py_func)
+        loc = typed.loc
         b = Writer(loc)
         args = [(n, argument(n, ty, loc)) for n, ty in zip(typed.arg_names, arg_types)]
         env = {f"arg.{name}": _value(tree) for name, tree in args}

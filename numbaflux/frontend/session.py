@@ -48,11 +48,10 @@ class Session:
         if key in self.stack:
             raise UnsupportedError(
                 f"the recursion of `{py_func.__name__}`",
-                loc_of(ir.Loc(py_func.__code__.co_filename, py_func.__code__.co_firstlineno),
-                       py_func),
+                first_line(py_func),
                 "a function that calls itself has no bounded program to differentiate",
                 "write the recursion as a loop, with an array as its stack",
-            )  # fmt: skip
+            )
         self.stack.append(key)
         try:
             typed = capture(py_func, arg_types, options, dispatcher)
@@ -101,6 +100,12 @@ def folded(signature: Any, types_given: tuple[types.Type, ...]) -> tuple[types.T
         else:
             found.append(types.Omitted(p.default))
     return tuple(found)
+
+
+def first_line(py_func: Any) -> Loc:
+    """Where a function is defined."""
+    code = py_func.__code__
+    return Loc(code.co_filename, code.co_firstlineno, py_func.__name__)
 
 
 def dispatcher_of(f: Any) -> tuple[Any, Dispatcher | None]:

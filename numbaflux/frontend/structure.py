@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 from numba.core import ir
 
 from numbaflux.errors import InternalError
-from numbaflux.frontend.graph import Graph, Part, graph
+from numbaflux.frontend.graph import Graph, Labels, Part, Phi, graph
 from numbaflux.frontend.names import assigned, live
 from numbaflux.frontend.read import Typed
 from numbaflux.frontend.tree import (
@@ -40,13 +41,12 @@ from numbaflux.frontend.tree import (
 __all__ = ["assigned", "live", "structure"]
 
 Nodes = tuple[Node, ...]
-Labels = frozenset[int]
 
 
 def structure(typed: Typed) -> tuple[Node, ...]:
     """The statements of a function under structured control flow."""
-    g = graph(typed.blocks)
-    nodes, _ = _Writer(g).sequence([g.entry], frozenset({g.entry}), g.labels)
+    g = graph(typed)
+    nodes, _ = _Writer(g).sequence({g.entry}, frozenset({g.entry}), frozenset(g.parts))
     return _needed(nodes, False)[0]
 
 
@@ -61,80 +61,173 @@ class _Writer:
         nodes: list[Node] = []
         waiting = set(todo)
         while waiting:
-            m = min(waiting, key=self.g.order.__getitem__)
-            waiting.remove(m)
-            if targets == {m}:
-                part, targets, merges = self.one(m, region)
-                nodes += part
+            label = min(waiting, key=self.g.order.__getitem__)
+            waiting.remove(label)
+            if targets == {label}:
+                written, targets, merges = self.one(label, region)
+                nodes += written
                 waiting |= merges
-            elif m in targets:
-                body, reached = self.sequence([m], frozenset({m}), region)
-                nodes.append(When(m, body))
-                targets = (targets - {m}) | reached
+            elif label in targets:
+                body, reached = self.sequence({label}, frozenset({label}), region)
+                nodes.append(When(label, body))
+                targets = (targets - {label}) | reached
         return tuple(nodes), targets
 
     def one(self, label: int, region: Labels) -> tuple[Nodes, Labels, Labels]:
-        """One block or loop, and the merges that are to be written after it."""
-        if self.g.part(label).loop is not None:
+        """One block or loop, where control may go then, and the merges to be written after it."""
+        if self.g.parts[label].iteration is not None:
             return self.each(label, region)
         if label in self.g.loops:
             return self.repeat(label, region)
-        return self.block(label, region)
+        nodes, targets = self.leave(label, region)
+        return nodes, targets, self.merges(label, region)
 
-    def block(self, label: int, region: Labels) -> tuple[Nodes, Labels, Labels]:
-        part = self.g.part(label)
-        nodes, targets = self.leave(part, region)
-        merges = self.g.children[label] & region - self.inlined(label, region)
-        return (*_heads(part), *map(Do, part.stmts), *nodes), targets, merges
-
-    # ---- jumps ---------------------------------------------------------------------------------
-
-    def leave(self, part: Part, region: Labels) -> tuple[Nodes, Labels]:
-        """What a block's last statement does."""
-        match part.end:
-            case ir.Jump(target=target, loc=loc):
-                return self.edge(part.label, target, region, loc)
-            case ir.Branch(cond=cond, truebr=yes, falsebr=no, loc=loc):
-                then, to = self.edge(part.label, yes, region, loc)
-                orelse, too = self.edge(part.label, no, region, loc)
-                return (Branch(cond.name, then, orelse, loc),), to | too
-            case ir.Return(value=value, loc=loc):
-                return (Set(RESULT, value.name, loc), Goto(RETURN)), frozenset({RETURN})
-            case ir.StaticRaise() | ir.DynamicRaise() as stmt:
-                return (Raise(stmt),), frozenset()
-        raise InternalError(f"a block ends with {part.end}")
+    def merges(self, label: int, region: Labels) -> Labels:
+        """The blocks under this one in the dominator tree that several edges lead to."""
+        return (self.g.children[label] & region) - self.inlined(label, region)
 
     def inlined(self, label: int, region: Labels) -> Labels:
-        """The successors that are written in place."""
+        """The successors that are written in place: no other edge leads to them, but back edges."""
         g = self.g
-        return frozenset(s for s in g.successors(label) if s in region and len(g.before[s]) == 1)
+        return frozenset(
+            s
+            for s in g.parts[label].successors
+            if s in g.children[label] & region
+            and all(b == label or g.order[b] >= g.order[s] for b in g.before[s])
+        )
+
+    # ---- blocks --------------------------------------------------------------------------------
+
+    def leave(self, label: int, region: Labels) -> tuple[Nodes, Labels]:
+        """A block, and what its last statement does."""
+        part = self.g.parts[label]
+        head = (*_heads(part), *map(Do, part.stmts))
+        match part.end:
+            case ir.Jump(target=target, loc=loc):
+                nodes, targets = self.edge(label, target, region, loc)
+            case ir.Branch(cond=cond, truebr=yes, falsebr=no, loc=loc):
+                then, targets = self.edge(label, yes, region, loc)
+                orelse, others = self.edge(label, no, region, loc)
+                nodes = _branch(cond.name, then, orelse, bool(targets), bool(others), loc)
+                targets |= others
+            case ir.Return(value=value, loc=loc):
+                nodes, targets = _return(value.name, loc)
+            case ir.StaticRaise() | ir.DynamicRaise():
+                nodes, targets = (Raise(part.end),), frozenset()
+            case _:
+                raise InternalError(f"a block ends with {part.end}")
+        return (*head, *nodes), targets
 
     def edge(self, source: int, target: int, region: Labels, loc: ir.Loc) -> tuple[Nodes, Labels]:
         """The jump from one block to another.  note [Leaves]"""
-        halves = _halves(self.g.part(target), source, loc)
         if target in self.inlined(source, region):
-            nodes, targets = self.sequence([target], frozenset({target}), region)
-            return (*halves, *nodes), targets
-        if target in region and self.g.trivial(target):
-            return self.through(target, source, region)
-        return (*halves, Goto(target)), frozenset({target})
+            nodes, targets = self.sequence({target}, frozenset({target}), region)
+            return (*_halves(self.g.parts[target], source, {}, loc), *nodes), targets
+        came: dict[str, str | None] = {}  # what the phis of the blocks gone through are
+        while target in region and self.g.trivial(target):  # note [Threading]
+            part = self.g.parts[target]
+            came |= {phi.name: came.get(v, v) for phi, v in _incoming(part, source)}
+            if isinstance(part.end, ir.Return):
+                value = part.end.value.name
+                return _return(came.get(value, value), part.end.loc)
+            source, target = target, part.end.target
+        return (*_halves(self.g.parts[target], source, came, loc), Goto(target)), frozenset({target})
 
-    def through(self, label: int, source: int, region: Labels) -> tuple[Nodes, Labels]:
-        """A trivial block on the edge from `source`, its phis replaced.  note [Threading]"""
-        part = self.g.part(label)
-        came = {phi.name: phi.incoming[source] for phi in part.phis}
-        copy = replace(part, label=source, phis=())
-        if isinstance(part.end, ir.Return):
-            value = part.end.value.name
-            return (
-                Set(RESULT, came.get(value, value), part.end.loc), Goto(RETURN)
-            ), frozenset({RETURN})  # fmt: skip
-        target = copy.end.target
-        if target in region and self.g.trivial(target):
-            raise InternalError(f"block {label} is followed by another that only jumps")
-        halves = _halves(self.g.part(target), label, copy.end.loc)
-        nodes = tuple(
-            Set(s.target, came.get(s.source, s.source) if s.source else None, s.loc)
-            for s in halves
-        )
-        return (*nodes, Goto(target)), frozenset({target})
+    # ---- loops ---------------------------------------------------------------------------------
+
+    def repeat(self, label: int, region: Labels) -> tuple[Nodes, Labels, Labels]:
+        inside = self.g.loops[label]
+        nodes, targets = self.leave(label, inside)
+        rest, targets = self.sequence(self.merges(label, inside), targets, inside)
+        loop = Repeat((*nodes, *rest), label, self.g.parts[label].loc)
+        return (loop,), targets - {label}, self.left(inside, region)
+
+    def each(self, label: int, region: Labels) -> tuple[Nodes, Labels, Labels]:
+        part, inside = self.g.parts[label], self.g.loops[label]
+        it = part.iteration
+        assert it is not None
+        nodes, targets = self.edge(label, it.body, inside, part.end.loc)
+        rest, targets = self.sequence(self.merges(label, inside), targets, inside)
+        body = (*_heads(part), *map(Do, part.stmts), *nodes, *rest)
+        exits = bool(targets - {label})
+        loop = Each(it.iterator, it.item, body, label, exits, part.loc)
+        nodes, done = self.edge(label, it.orelse, region, part.end.loc)
+        exhausted = (*_heads(part), *map(Do, it.again), *nodes)
+        after = self.left(inside, region) - self.inlined(label, region)
+        if not exits:
+            return (loop, *exhausted), done, after
+        return (Goto(label), loop, When(label, exhausted)), (targets - {label}) | done, after
+
+    def left(self, inside: Labels, region: Labels) -> Labels:
+        """The blocks to be written after a loop.  note [Exits]"""
+        below = frozenset().union(*(self.g.children[label] for label in inside))
+        return (below & region) - inside
+
+
+# ---- pieces ------------------------------------------------------------------------------------
+
+
+def _heads(part: Part) -> Nodes:
+    """The phis of a block, from what its edges left for them."""
+    return tuple(Set(phi.name, phi.name + "!", phi.loc) for phi in part.phis)
+
+
+def _incoming(part: Part, source: int) -> list[tuple[Phi, str | None]]:
+    return [(phi, phi.incoming[source]) for phi in part.phis]
+
+
+def _halves(part: Part, source: int, came: dict[str, str | None], loc: ir.Loc) -> Nodes:
+    """What the edge from `source` leaves for the phis of a block."""
+    return tuple(Set(phi.name + "!", came.get(v, v), loc) for phi, v in _incoming(part, source))
+
+
+def _return(value: str | None, loc: ir.Loc) -> tuple[Nodes, Labels]:
+    return (Set(RESULT, value, loc), Goto(RETURN)), frozenset({RETURN})
+
+
+def _branch(
+    cond: str, then: Nodes, orelse: Nodes, falls: bool, others: bool, loc: ir.Loc
+) -> Nodes:
+    """A branch; what an arm does need not stay in it if the other never comes out."""
+    if not falls:
+        return (Branch(cond, then, (), loc), *orelse)
+    if not others:
+        return (Branch(cond, (), orelse, loc), *then)
+    return (Branch(cond, then, orelse, loc),)
+
+
+def _needed(nodes: Sequence[Node], read: bool) -> tuple[Nodes, bool]:
+    """The nodes without the Gotos that nothing reads; `read`: whether `go` is read after them.
+
+    Second, whether it is read in or after them before it is set.
+    """
+    kept: list[Node] = []
+    for node in reversed(nodes):
+        match node:
+            case Goto():
+                if not read:
+                    continue
+                read = False
+            case When(label, body):
+                body, _ = _needed(body, read)
+                if not body:
+                    continue
+                node, read = When(label, body), True
+            case Branch():
+                then, first = _needed(node.then, read)
+                orelse, second = _needed(node.orelse, read)
+                node, read = replace(node, then=then, orelse=orelse), first or second
+            case Each():
+                node = replace(node, body=_needed(node.body, node.exits)[0])
+                read = read or node.exits
+            case Repeat():
+                body, read = _needed(node.body, True)
+                node = replace(node, body=body)
+            case Raise():
+                read = False
+            case Do() | Set():
+                pass
+            case _:
+                assert_never(node)
+        kept.append(node)
+    return tuple(reversed(kept)), read

@@ -6,7 +6,7 @@ of the user's stands for; the writer takes arguments apart and puts results toge
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from numbaflux.ir.nodes import Atom, Function
@@ -58,6 +58,12 @@ def map_tree(f: Callable[[Atom], Tree], tree: Tree) -> Tree:
             return Tuple(tuple(map_tree(f, item) for item in items), cls)
         case Fixed():
             return tree
+
+
+def with_leaves(tree: Tree, atoms: Iterable[Atom]) -> Tree:
+    """The tree with its leaves replaced by `atoms`, from left to right."""
+    order = iter(atoms)
+    return map_tree(lambda _: Leaf(next(order)), tree)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from numbaflux.errors import NotDifferentiableError
 from numbaflux.ir.build import Builder, const, index
 from numbaflux.ir.nodes import BOOL, TEXT, Array, Atom, Const, Function, Scalar, Var
-from numbaflux.ir.trees import Fixed, Leaf, Program, Tree, Tuple, leaves, map_tree
+from numbaflux.ir.trees import Fixed, Leaf, Program, Tree, Tuple, leaves, map_tree, with_leaves
 from numbaflux.passes.alias import written_params
 from numbaflux.transforms.jvp import jvp
 from numbaflux.transforms.memory import add_array, shadow_type, zeros_like
@@ -152,7 +152,7 @@ def value_and_grad(
     fn, b = program.function, Builder(program.function.loc)
     one = const(1, fn.results[0].type)
     pulled = pull(b, fn, variables(trees), [0], [one])
-    value = relabel(program.result, fn, pulled.results)
+    value = with_leaves(program.result, pulled.results)
     gradient = picked(
         tuple(map_tree(lambda a: Leaf(pulled.cotangents[a]), t) for t in trees), single
     )
@@ -183,7 +183,7 @@ def jvp_program(
     written = set(written_params(fn))
     out = b.inline(jvp(fn, wrt), [*fn.params, *(_tangent(b, p, t, p in written) for p, t in pairs)])
     results, dresults = out[: len(fn.results)], iter(out[len(fn.results) :])
-    value = relabel(program.result, fn, results)
+    value = with_leaves(program.result, results)
     by_result = {
         i: (Leaf(next(dresults)) if a.type.is_float else Fixed()) for i, a in enumerate(fn.results)
     }
@@ -202,7 +202,7 @@ def vjp_program(program: Program, cotangents: Tree) -> Program:
     wrt = tuple(p for p in fn.params if p.type.is_float)
     seeds = _seeds(b, program, cotangents)
     pulled = pull(b, fn, wrt, [i for i, _ in seeds], [a for _, a in seeds])
-    value = relabel(program.result, fn, pulled.results)
+    value = with_leaves(program.result, pulled.results)
     cts = Tuple(tuple(_cotangent_tree(t, pulled.cotangents) for _, t in program.args))
     args = (("primals", Tuple(tuple(t for _, t in program.args))), ("cotangents", cotangents))
     return finish(program, "vjp", b, args, Tuple((value, cts)))
@@ -258,7 +258,7 @@ def adjoint_program(program: Program, shadows: tuple[Tree | None, ...], dup: typ
         if not isinstance(p.type, Array):
             assert isinstance(d.type, Array)
             b.accumulate(d, [index(0)], b.cast(next(scalars), d.type.element))
-    value = relabel(program.result, fn, results)
+    value = with_leaves(program.result, results)
     return finish(program, "adjoint", b, _dup_args(program, shadows, dup), value)
 
 
@@ -327,12 +327,6 @@ def _refuse(b: Builder, cond: Atom, p: Var, q: Var) -> None:
 
 
 # ---- pieces ------------------------------------------------------------------------------------
-
-
-def relabel(tree: Tree, fn: Function, results: Sequence[Atom]) -> Tree:
-    """The result tree of `fn` over what an inlined copy of it has returned."""
-    order = iter(results)
-    return map_tree(lambda a: Leaf(next(order)), tree)
 
 
 def picked(trees: tuple[Tree, ...], single: bool) -> Tree:

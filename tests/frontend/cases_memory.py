@@ -243,6 +243,61 @@ def fused_reduction(x):
     return s, np.sum(y * y)
 
 
+@case(V, np.float32([1, 2, 3, 4, 5]))
+def masks(x, y):
+    near = (x > 0) & (x < 4) | ~(y > 2)
+    y += x
+    y *= 1.1
+    y[near] -= 0.5
+    return near, np.where(near, x, y).sum(), y > x, not near[0]
+
+
+@case(INTS)
+def integer_arrays(p):
+    q = p * 2 + 1
+    q[0] //= 2
+    q += p
+    return q / 2, q // 2, q % 3, q**2, -q, q.sum()
+
+
+@case(V)
+def local_functions(x):
+    def shift(u, by):
+        v = u + by
+        v[0] = by
+        return v
+
+    total = 0.0
+    for k in range(3):
+        w = shift(x, k)
+        total += w[0] * w[1]
+    return total, shift(x, 1.0)
+
+
+@case(M, V)
+def methods(a, x):
+    b = a.copy()
+    b[0, 0] = 1.0
+    c = b.reshape(4, 3)
+    c[0, 1] = 2.0
+    d = b.ravel()
+    d[2] = 3.0
+    return b, c.T.sum(axis=0), d.max(), x.astype(np.float32), x.argmax(), a.flatten()
+
+
+@case(3)
+def created(n):
+    a = np.zeros((n, 2))
+    b = np.ones(n, np.float32)
+    c = np.full(n, 2.5)
+    d = np.arange(n) + np.linspace(0.0, 1.0, n)
+    e = np.empty(n, dtype=np.int64)
+    for i in range(n):
+        e[i] = i * i
+        a[i, i % 2] = c[i]
+    return a, b, c, d, e, np.eye(2), np.zeros_like(b)
+
+
 # ---- iterators -------------------------------------------------------------------------------
 
 
@@ -341,6 +396,33 @@ def repeated_list(n, x):
     a = [x] * n
     a[1] = 5.0
     return a[0] + a[1] + len(a)
+
+
+@case(V)
+def lists_in_loops(x):
+    total = 0.0
+    for i in range(3):
+        parts = [x[i]]
+        parts.append(x[i + 1])
+        total += sum(parts) * len(parts)
+    stack = [1.0, 2.0]
+    while len(stack) > 0:
+        v = stack.pop()
+        total += v
+        if v > 1.5:
+            stack.append(v - 1)
+            stack[-1] *= 0.5
+    return total
+
+
+@case(V)
+def nested_comprehension(x):
+    a = np.array([3 * v for v in x])
+    pairs = [(1, 2.0), (3, 4.0)]
+    s = 0.0
+    for k, w in pairs:
+        s += k * w
+    return a.sum() + s
 
 
 # ---- random numbers --------------------------------------------------------------------------

@@ -373,6 +373,78 @@ def asserted(x):
     return x[0] / x[1]
 
 
+@case(3.0, 4)
+def raises_in_loops(x, n):
+    s = 0.0
+    for i in range(n):
+        if x < i - 10:
+            if x < -100:
+                raise ValueError("far")
+            else:
+                raise OverflowError("near")
+        elif x > 100:
+            s += 1
+            raise RuntimeError
+        s += x
+    while s > 1:
+        s -= x
+        if s < -50:
+            raise ValueError("below", 3)
+    return s
+
+
+@case(2.0, 0)
+def loop_that_only_raises(x, n):
+    for i in range(n):
+        raise ValueError("never")
+    return x
+
+
+@case(5, 3)
+def nested_breaks(n, m):
+    s = 0
+    for i in range(n):
+        j = 0
+        while True:
+            if j >= i:
+                break
+            if (i + j) % 4 == 3:
+                j += 2
+                continue
+            s += i * j
+            j += 1
+            if s > 30:
+                return -s
+        else:
+            s += 1000
+        if s > m * 7:
+            break
+        s += 1
+    else:
+        s = s * 2
+    return s + j + i
+
+
+@case(6)
+def unequal_kinds(n):
+    x = 0
+    y = True
+    for i in range(n):
+        if i % 2 == 0:
+            x = i * 0.5
+            y = False
+        else:
+            x = i
+            y = i > 3
+    return x, y
+
+
+@case(0.0, other=(1.0,))
+def signed_zeros(x):
+    y = 0.0 if x > 0 else -0.0
+    return math.copysign(1.0, y)
+
+
 # ---- functions -------------------------------------------------------------------------------
 
 
@@ -543,3 +615,32 @@ def none_argument(x, scale):
     if scale is None:
         return x
     return x * scale
+
+
+@case("square", 3.0, other=("cube", 3.0))
+def string_argument(mode, x):
+    if mode == "square":
+        return x * x
+    if mode != "cube":
+        return 0.0
+    return x * x * x
+
+
+@case((1.0, (2, np.array([1.0, 2.0]))))
+def nested_tuples(p):
+    a, (n, x) = p
+    x[0] = a * n
+    q = (x, p[1][1])
+    return q[0][1] + q[1][0], q
+
+
+@case(2, (np.array([1.0, 2.0]), np.array([3.0, 4.0])))
+def tuple_of_arrays(n, p):
+    s = 0.0
+    for i in range(n):
+        v = p[i]
+        v[0] += 1
+        s += v[0] * v[1]
+    for v in p:
+        s -= v[1]
+    return s

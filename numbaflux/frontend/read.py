@@ -1,0 +1,349 @@
+"""From a Python function to Numba's typed statements: half of Numba's own compilation.
+
+Numba's untyped pipeline and its type inference run as ever, then a last pass takes what they found
+and leaves.  Nothing is compiled: while a capture runs, the user's functions that are called are
+typed by capturing them in turn.
+
+note [Typing]  `Dispatcher.get_call_template` compiles the callee to learn its result type.  It is
+replaced during a capture, for the thread that captures and for functions seen in captured code;
+functions of Numba's own need their machine code when they are typed, and get it.
+note [Plain]  A plain Python function that captured code refers to is read as if it were jitted.
+note [Recursion]  Numba types a call of a function to itself only if it knows that it is compiling
+that function, which is what `_compiling_counter` tells it.
+"""
+
+from __future__ import annotations
+
+import linecache
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FunctionType, ModuleType
+from typing import Any
+
+from numba import njit
+from numba.core import errors, ir, types
+from numba.core.compiler import CompilerBase, DefaultPassBuilder, Flags
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.compiler_machinery import AnalysisPass, FunctionPass, register_pass
+from numba.core.dispatcher import Dispatcher
+from numba.core.registry import cpu_target
+from numba.core.typed_passes import NopythonTypeInference
+from numba.core.typing import make_concrete_template, signature
+
+from numbaflux.errors import NumbafluxError
+from numbaflux.frontend.refusals import refusal
+from numbaflux.ir.nodes import Loc
+
+Types = tuple[types.Type, ...]
+
+OWN_OPTIONS = {"cache"}  # options of `njit` that are not options of the compiler
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A function as Numba sees it after type inference, phis included."""
+
+    py_func: Any
+    blocks: dict[int, ir.Block]
+    typemap: dict[str, types.Type]
+    calltypes: dict[Any, Any]
+    return_type: types.Type
+    arg_types: Types
+    arg_names: tuple[str, ...]
+    func_ir: ir.FunctionIR
+    loc: Loc
+
+
+def capture(
+    py_func: Any,
+    arg_types: Types,
+    targetoptions: Mapping[str, Any] | None = None,
+    dispatcher: Dispatcher | None = None,
+) -> Typed:
+    """The typed statements of a function, one Numba type for each of its parameters.
+
+    `types.Omitted(value)` is the type of a default, a `StarArgTuple` that of `*args`.
+    """
+    with global_compiler_lock, _capturing() as run:
+        run.failures.clear()
+        try:
+            return run.capture(dispatcher or plain(py_func), py_func, arg_types, targetoptions)
+        except NumbafluxError:
+            raise
+        except ERRORS as error:
+            inner = run.failures[-1] if run.failures else None
+            if isinstance(inner, _Failure) and isinstance(inner.error, NumbafluxError):
+                raise inner.error from None
+            failed, error = (inner.py_func, inner.error) if inner else (py_func, error)
+            raise refusal(error, failed, def_loc(failed)) from error
+
+
+ERRORS = (errors.NumbaError, errors.UnsupportedBytecodeError, NotImplementedError)
+
+
+def loc_of(loc: ir.Loc, function: Any) -> Loc:
+    """A place of Numba's in `function` (or the function of that name) as one of ours."""
+    return Loc(loc.filename, loc.line, getattr(function, "__name__", function))
+
+
+def def_loc(py_func: Any) -> Loc:
+    """The line of a function's `def`, below its decorators."""
+    code = py_func.__code__
+    line = code.co_firstlineno
+    while (text := linecache.getline(code.co_filename, line).strip()).startswith("@"):
+        line += 1
+    found = text.startswith(("def ", "async def ")) or "lambda" in text
+    return Loc(code.co_filename, line if found else code.co_firstlineno, py_func.__name__)
+
+
+# ---- one capture and those inside it -----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What stopped the capture of a callee."""
+
+    py_func: Any
+    error: Exception
+
+
+@dataclass
+class _Run:
+    """What a capture and those of its callees share."""
+
+    users: dict[int, Dispatcher] = field(default_factory=dict)  # by identity, kept alive
+    results: dict[tuple[Any, Types], types.Type] = field(default_factory=dict)
+    failures: list[_Failure] = field(default_factory=list)
+    suspended: int = 0
+
+    def capture(
+        self, dispatcher: Dispatcher, py_func: Any, arg_types: Types, options: Any = None
+    ) -> Typed:
+        self.meet(arg_types)
+        flags = Flags()
+        given = dispatcher.targetoptions if options is None else options
+        cpu_target.options.parse_as_flags(
+            flags, {k: v for k, v in given.items() if k not in OWN_OPTIONS}
+        )
+        flags.nrt = True
+        compiler = _Compiler(
+            cpu_target.typing_context, cpu_target.target_context, None, arg_types, None, flags, {}
+        )
+        with dispatcher._compiling_counter:  # note [Recursion]
+            try:
+                compiler.compile_extra(py_func)
+            except _Captured as captured:
+                return _typed(py_func, arg_types, captured.state)
+        raise AssertionError("the pipeline came to its end")
+
+    def return_type(self, dispatcher: Dispatcher, arg_types: Types) -> types.Type:
+        """What a function of the user's returns."""
+        known = getattr(dispatcher, "numbaflux_return_type", None)
+        key = (dispatcher, arg_types)
+        if key not in self.results:
+            before = len(self.failures)
+            try:
+                if known is not None:
+                    self.results[key] = known(arg_types)
+                else:
+                    typed = self.capture(dispatcher, dispatcher.py_func, arg_types)
+                    self.results[key] = typed.return_type
+            except errors.ForceLiteralArg:
+                raise
+            except (*ERRORS, NumbafluxError) as error:
+                if len(self.failures) == before:
+                    self.failures.append(_Failure(dispatcher.py_func, error))
+                if isinstance(error, errors.NumbaError):
+                    raise
+                raise errors.TypingError(str(error)) from error
+            del self.failures[before:]
+        return self.results[key]
+
+    def meet(self, value: Any) -> None:
+        """Remember the functions of the user's in a value, a type, or a tuple of them."""
+        if isinstance(value, types.Dispatcher):
+            value = value.dispatcher
+        if isinstance(value, Dispatcher):
+            self.users[id(value)] = value
+        elif isinstance(value, tuple | types.BaseTuple):
+            for item in value:
+                self.meet(item)
+
+
+def _typed(py_func: Any, arg_types: Types, state: Any) -> Typed:
+    return Typed(
+        py_func=py_func,
+        blocks=state.func_ir.blocks,
+        typemap=state.typemap,
+        calltypes=state.calltypes,
+        return_type=state.return_type,
+        arg_types=tuple(arg_types),
+        arg_names=tuple(state.func_ir.arg_names),
+        func_ir=state.func_ir,
+        loc=def_loc(py_func),
+    )
+
+
+_local = threading.local()
+
+
+def _active() -> _Run | None:
+    """The capture that this thread is in, unless it is compiling something meanwhile."""
+    run: _Run | None = getattr(_local, "run", None)
+    return None if run is None or run.suspended else run
+
+
+@contextmanager
+def _capturing() -> Iterator[_Run]:
+    """Within, callees are captured, not compiled.  note [Typing]"""
+    run = _active()
+    if run is not None:
+        yield run
+        return
+    outer, _local.run = getattr(_local, "run", None), _Run()
+    template, compile_ = Dispatcher.__dict__.get("get_call_template"), Dispatcher.compile
+    Dispatcher.get_call_template = _get_call_template(Dispatcher.get_call_template)
+    Dispatcher.compile = _suspending(Dispatcher.compile)
+    try:
+        with warnings.catch_warnings():
+            # they are about the user's code, and said when Numba compiles it
+            warnings.simplefilter("ignore", errors.NumbaWarning)
+            yield _local.run
+    finally:
+        Dispatcher.compile = compile_
+        if template is None:
+            del Dispatcher.get_call_template
+        else:
+            Dispatcher.get_call_template = template
+        _local.run = outer
+
+
+def _get_call_template(original: Callable[..., Any]) -> Callable[..., Any]:
+    def get_call_template(self: Dispatcher, args: Any, kws: Any) -> Any:
+        run = _active()
+        ours = hasattr(self, "numbaflux_program") or (run is not None and id(self) in run.users)
+        if run is None or not ours:
+            return original(self, args, kws)
+        pysig, folded = self.fold_argument_types(args, kws)
+        result = run.return_type(self, tuple(folded))
+        name = self.py_func.__name__
+        template = make_concrete_template(
+            f"CallTemplate({name})", name, [signature(result, *folded)]
+        )
+        return template, pysig, folded, {}
+
+    return get_call_template
+
+
+def _suspending(original: Callable[..., Any]) -> Callable[..., Any]:
+    def compile(self: Dispatcher, sig: Any) -> Any:
+        run = getattr(_local, "run", None)
+        if run is None:
+            return original(self, sig)
+        run.suspended += 1
+        try:
+            return original(self, sig)
+        finally:
+            run.suspended -= 1
+
+    return compile
+
+
+# ---- the pipeline ------------------------------------------------------------------------------
+
+
+class _Captured(BaseException):
+    """Carries the state out of the pipeline; Numba handles every Exception itself."""
+
+    def __init__(self, state: Any) -> None:
+        super().__init__()
+        self.state = state
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _MeetFunctions(FunctionPass):
+    """Note the user's functions, and make dispatchers of plain ones.  note [Plain]"""
+
+    _name = "numbaflux_meet_functions"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        run: _Run = _local.run
+        func_ir, changed = state.func_ir, False
+        for block in func_ir.blocks.values():
+            for stmt in block.body:
+                if not isinstance(stmt, ir.Assign):
+                    continue
+                value = _value(func_ir, stmt.value)
+                if _is_plain(state.typingctx, value):
+                    value = plain(value)
+                    func_ir._definitions[stmt.target.name] = [
+                        new := ir.Global(value.py_func.__name__, value, stmt.loc)
+                    ]
+                    stmt.value, changed = new, True
+                run.meet(value)
+        return changed
+
+
+@register_pass(mutates_CFG=False, analysis_only=True)
+class _Capture(AnalysisPass):
+    _name = "numbaflux_capture"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        raise _Captured(state)
+
+
+class _Compiler(CompilerBase):
+    def define_pipelines(self) -> list[Any]:
+        pm = DefaultPassBuilder.define_untyped_pipeline(self.state, "numbaflux")
+        pm.add_pass(_MeetFunctions, "meet functions")
+        pm.add_pass(NopythonTypeInference, "type inference")
+        pm.add_pass(_Capture, "capture")
+        pm.finalize()
+        return [pm]
+
+
+def _value(func_ir: ir.FunctionIR, e: Any) -> Any:
+    """The object that a global, a free variable or an attribute of a module stands for."""
+    match e:
+        case ir.Global(value=value) | ir.FreeVar(value=value) | ir.Const(value=value):
+            return value
+        case ir.Expr(op="getattr"):
+            owner = _definition(func_ir, e.value)
+            return getattr(owner, e.attr, None) if isinstance(owner, ModuleType) else None
+    return None
+
+
+def _definition(func_ir: ir.FunctionIR, v: ir.Var) -> Any:
+    found = func_ir._definitions.get(v.name, [])
+    return _value(func_ir, found[0]) if len(found) == 1 else None
+
+
+def _is_plain(context: Any, value: Any) -> bool:
+    """Whether a value is a Python function that Numba knows nothing of."""
+    if not isinstance(value, FunctionType):
+        return False
+    try:
+        context.resolve_value_type(value)
+    except (errors.NumbaError, ValueError):
+        return True
+    return False
+
+
+_plain: weakref.WeakKeyDictionary[Any, Dispatcher] = weakref.WeakKeyDictionary()
+
+
+def plain(py_func: Any) -> Dispatcher:
+    """The dispatcher that stands for a plain Python function.  note [Plain]"""
+    if py_func not in _plain:
+        _plain[py_func] = njit(py_func)
+    return _plain[py_func]
