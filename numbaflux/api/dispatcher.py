@@ -43,7 +43,7 @@ from numbaflux.errors import (
     NumbafluxError,
     UnsupportedError,
 )
-from numbaflux.frontend.callees import _dispatcher as call_dispatcher
+from numbaflux.frontend.callees import inlined
 from numbaflux.frontend.values import Known
 from numbaflux.ir.build import Builder
 from numbaflux.ir.nodes import Array, Block, Loc, Opaque, Prim, Scalar, Type, Var
@@ -199,7 +199,7 @@ class Derivative(CPUDispatcher):
         generated = pipeline.find(self.__name__, key)
         if generated is None:
             program = self.numbaflux_program(arg_types)
-            generated = pipeline.generate(program, self.options, key)
+            generated = pipeline.generate(self.__name__, program, self.options, key)
         inner = generated.function
         try:
             inner.compile(arg_types)
@@ -373,7 +373,7 @@ def register_call(fn: Callable[..., Any], make: Callable[[Any], Derivative]) -> 
         signature = call.signature.replace(args=call.signature.args[1:])
         derivative = make(_function(fn, call.signature.args[0]))
         args = pysig.bind(*call.args, **call.kwargs).args
-        return call_dispatcher(
+        return inlined(
             call.context, derivative, replace(call, args=args[1:], kwargs={}, signature=signature)
         )
 

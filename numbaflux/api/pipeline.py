@@ -27,7 +27,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -59,11 +59,12 @@ class Generated:
     path: Path
 
 
-def generate(program: Program, options: Mapping[str, Any], key: str | None = None) -> Generated:
-    """Optimise and write a program; keep the file under `key` if it has one."""
+def generate(
+    name: str, program: Program, options: Mapping[str, Any], key: str | None = None
+) -> Generated:
+    """Optimise and write a program as a function called `name`; keep it under `key`, if any."""
     fn = after("optimise", optimise(program.function))
     program = Program(fn, program.args, with_leaves(program.result, fn.results))
-    name = identifier(fn.name)
     options = {n: v for n, v in options.items() if v and n != "cache"}
     if not any(isinstance(s, For) and s.parallel for s in walk(fn.block)):
         options.pop("parallel", None)  # Numba warns when it finds nothing to do
@@ -83,7 +84,6 @@ def find(name: str, key: str | None) -> Generated | None:
     """The function that an earlier `generate` kept under `key`."""
     if key is None:
         return None
-    name = identifier(name)
     path = cache_folder() / f"{name}_{key}.py"
     if not path.exists():
         return None

@@ -96,7 +96,7 @@ class OfPairs:
 
     def apply(self, program: Program, arg_types: Types) -> Program:
         more = types.unliteral(arg_types[1])
-        tree = argument(more, "ct" if self.name == "vjp" else "d", program.function.loc)
+        tree = argument("ct" if self.name == "vjp" else "d", more, program.function.loc)
         if self.name == "vjp":
             return compose.vjp_program(program, tree)
         tangents = tree.items if isinstance(tree, Tuple) else (tree,)
@@ -121,7 +121,7 @@ class InPlace:
 
     def apply(self, program: Program, arg_types: Types) -> Program:
         shadows: tuple[Tree | None, ...] = tuple(
-            argument(t.types[1], f"d_{name}", program.function.loc) if _is_dup(t) else None
+            argument(f"d_{name}", t.types[1], program.function.loc) if _is_dup(t) else None
             for t, (name, _) in zip(arg_types, program.args)
         )
         if self.name == "adjoint":
@@ -141,7 +141,7 @@ def as_float(t: Any) -> Any:
 
 
 def _is_dup(t: Any) -> bool:
-    return isinstance(t, types.NamedTuple) and t.instance_class is Dup
+    return isinstance(t, types.BaseTuple) and getattr(t, "instance_class", None) is Dup
 
 
 def _is_tangent(t: Any) -> bool:

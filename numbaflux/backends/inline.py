@@ -46,14 +46,18 @@ def inlined(fn: Function) -> Inlined:
         found.update(_Candidates(block, counts).chosen())
     for stmt in walk(fn.block):
         if isinstance(stmt, While) and _asks_before(stmt, found):
-            del found[stmt.body.yields[0]]
+            found = {v: s for v, s in found.items() if v is not stmt.body.yields[0]}
     return found
 
 
 def _asks_before(loop: While, found: Inlined) -> bool:
     """Whether a loop's condition reads what it carries, which is overwritten before the test."""
     go = loop.body.yields[0]
-    return go in found and not set(loop.body.params).isdisjoint(operands(go, found))
+    return (
+        isinstance(go, Var)
+        and go in found
+        and not set(loop.body.params).isdisjoint(operands(go, found))
+    )
 
 
 def use_counts(block: Block) -> Counter[Var]:

@@ -15,6 +15,7 @@ from numbaflux.backends.coalesce import names_shared
 from numbaflux.backends.expressions import CALL, Expressions, dtype_name
 from numbaflux.backends.inline import inlined, operands, use_counts
 from numbaflux.backends.naming import Names
+from numbaflux.errors import InternalError
 from numbaflux.ir.nodes import (
     Accumulate,
     Alloc,
@@ -22,6 +23,7 @@ from numbaflux.ir.nodes import (
     Atom,
     Block,
     Const,
+    Custom,
     Dim,
     Extern,
     For,
@@ -138,6 +140,8 @@ class Writer:
                 self._while(stmt)
             case Raise(cond, exception, args):
                 self._raise(cond, exception, args)
+            case Custom():
+                raise InternalError("a call with a rule of the user's is expanded before writing")
             case Print(args):
                 self._put(f"print({_places(len(args))})", args)
             case _:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 from numba.core import types
+from numba.core.inline_closurecall import length_of_iterator
+from numba.np.unsafe.ndarray import empty_inferred
 
 from numbaflux.frontend import arrays, containers, convert, operators, subscripts
 from numbaflux.frontend.scalars import convert as number
@@ -37,11 +39,20 @@ if TYPE_CHECKING:
 
 
 def _range(low: Lowering, call: Call) -> Value:
-    return containers.range_value(low.b, call.args)
+    return _counted(low, call, parallel=False)
 
 
 def _prange(low: Lowering, call: Call) -> Value:
-    return containers.range_value(low.b, call.args, parallel=True)
+    return _counted(low, call, parallel=True)
+
+
+def _counted(low: Lowering, call: Call, parallel: bool) -> Value:
+    if any(is_atom(a) and a.type.is_float for a in call.args):
+        raise low.unsupported(
+            "a `range` of a floating point number", "Python refuses it, and Numba rounds it",
+            "make it an integer with int()",
+        )  # fmt: skip
+    return containers.range_value(low.b, call.args, parallel)
 
 
 def _slice(low: Lowering, call: Call) -> Value:
@@ -65,6 +76,18 @@ def _len(low: Lowering, call: Call) -> Value:
     raise low.unsupported(
         f"the length of {convert.describe(x)}", "numbaflux does not know it", "use an array"
     )
+
+
+def _count(low: Lowering, call: Call) -> Value:
+    """How many items a comprehension runs over."""
+    return low.b.prim("max", containers.items_of(low, call.args[0]).count, index(0))
+
+
+def _empty_inferred(low: Lowering, call: Call) -> Value:
+    """The array that a comprehension fills; what it holds was inferred from that."""
+    (n,) = call.args
+    lengths = n.items if isinstance(n, TupleValue) else (n,)
+    return low.b.alloc(lengths, ir_type(call.type, low.loc), zero=False, name=call.name)
 
 
 def _iterator(kind: str) -> Callable[..., Value]:
@@ -187,6 +210,8 @@ BUILTINS: dict[Any, Callable[..., Value | None]] = {
     numba.prange: _prange,
     slice: _slice,
     len: _len,
+    length_of_iterator: _count,
+    empty_inferred: _empty_inferred,
     enumerate: _enumerate,
     zip: _iterator("zip"),
     np.ndindex: _ndindex,

@@ -60,7 +60,7 @@ def call(low: Lowering, target: str, e: ir.Expr, name: str) -> Value:
                 "write the recursion as a loop, with an array as its stack",
             )  # fmt: skip
         case types.Dispatcher():
-            return _dispatcher(low, callee.dispatcher, made)
+            return inlined(low, callee.dispatcher, made)
         case types.ExceptionClass():
             return NONE
         case types.Function():
@@ -165,7 +165,7 @@ def _method(low: Lowering, method: Value, made: Call) -> Value:
 # ---- the user's functions --------------------------------------------------------------------
 
 
-def _dispatcher(low: Lowering, dispatcher: Any, made: Call) -> Value:
+def inlined(low: Lowering, dispatcher: Any, made: Call) -> Value:
     """A compiled function of the user's, written in place of the call."""
     signature = inspect.signature(dispatcher.py_func)
     bound = signature.bind(*made.args, **made.kwargs)

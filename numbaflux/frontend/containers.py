@@ -47,9 +47,9 @@ def message(text: str) -> Const:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """`at(k, name)` writes item k of `count`; `unrolled`: the items, where there is a tuple of them.
+    """`at(k, name)` writes item k of `count`; `counts`: an item is the counter itself.
 
-    `counts`: an item is the counter itself.
+    `unrolled`: the items, where there is a tuple of them.
     """
 
     count: Atom
@@ -85,6 +85,8 @@ def _range_items(b: Builder, r: RangeValue) -> Items:
     counts = start == ZERO and step == ONE
 
     def at(k: Atom, name: str = "t") -> Atom:
+        if step == index(-1):
+            return b.sub(start, k, name)
         return b.add(start, b.mul(k, step), name)
 
     return Items(trips(b, start, stop, step), at, counts=counts, parallel=r.parallel)

@@ -28,7 +28,7 @@ from numbaflux.ir.nodes import BOOL, Array, Atom, Const, Index, Loc, Opaque, Sca
 
 def coerce(b: Builder, v: Value, ty: types.Type, name: str = "t") -> Value:
     """v as a value of Numba's type `ty`: scalars cast, references of another layout viewed."""
-    ty = types.unliteral(ty)
+    ty = _source(types.unliteral(ty))
     if isinstance(ty, types.Optional):
         return v if v == NONE else coerce(b, v, ty.type, name)
     if isinstance(v, TupleValue):
@@ -69,7 +69,17 @@ def unify(a: Type, c: Type) -> Type | None:
 
 def placeholder(b: Builder, ty: types.Type, name: str = "t") -> Value | None:
     """A value nobody reads; None for types that have none."""
-    ty = types.unliteral(ty)
+    ty = _source(types.unliteral(ty))
+    if isinstance(ty, types.RangeType | types.RangeIteratorType):
+        return RangeValue(index(0), index(0), index(1))
+    if isinstance(ty, types.EnumerateType | types.ZipType):
+        sources = ty.source_types if isinstance(ty, types.ZipType) else (ty.source_type,)
+        parts = tuple(placeholder(b, t, name) for t in sources)
+        if any(p is None for p in parts):
+            return None
+        if isinstance(ty, types.ZipType):
+            return IterValue("zip", parts)
+        return IterValue("enumerate", parts, index(0))
     if isinstance(ty, types.NoneType | types.Omitted):
         return NONE
     if isinstance(ty, types.Optional):
@@ -81,6 +91,13 @@ def placeholder(b: Builder, ty: types.Type, name: str = "t") -> Value | None:
     if isinstance(ty, types.Number | types.Boolean | types.Array):
         return empty(b, ir_type(ty, b.loc), name)
     return None
+
+
+def _source(ty: types.Type) -> types.Type:
+    """An iterator over an array or a tuple is lowered as that."""
+    if isinstance(ty, types.ArrayIterator):
+        return ty.array_type
+    return ty.container if isinstance(ty, types.UniTupleIter) else ty
 
 
 def empty(b: Builder, type: Type, name: str = "t") -> Atom | None:

@@ -241,7 +241,8 @@ class Lowering:
         """A For: every trip is made."""
         outer, loc = self.env, self.loc
         atoms, names = self.atoms(carried)
-        label = self.wish(node.item) if items.counts else "k"
+        label = self.wish(node.item) if items.counts else "t"
+        label = "k" if label == "t" else label
         with self.b.for_(items.count, atoms, label, names, items.parallel) as loop:
             self.env = outer | restored(carried, loop.carried)
             self.env[node.item] = self.item(node, items, loop.k)

@@ -10,7 +10,7 @@ from numba.core import types
 from numbaflux.errors import UnsupportedError
 from numbaflux.frontend import convert
 from numbaflux.frontend.lower import Lowering
-from numbaflux.frontend.session import Session, dispatcher_of, first_line, folded
+from numbaflux.frontend.session import Session, dispatcher_of, folded
 from numbaflux.frontend.values import Known, TupleValue, Value, ir_type, is_atom, tuple_parts
 from numbaflux.frontend.writer import Writer
 from numbaflux.ir.nodes import Function, Loc, Var

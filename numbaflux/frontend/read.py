@@ -34,7 +34,7 @@ from numba.core.registry import cpu_target
 from numba.core.typed_passes import NopythonTypeInference
 from numba.core.typing import make_concrete_template, signature
 
-from numbaflux.errors import NumbafluxError
+from numbaflux.errors import InternalError, NumbafluxError
 from numbaflux.frontend.refusals import refusal
 from numbaflux.ir.nodes import Loc
 
@@ -75,11 +75,10 @@ def capture(
         except NumbafluxError:
             raise
         except ERRORS as error:
-            inner = run.failures[-1] if run.failures else None
-            if isinstance(inner, _Failure) and isinstance(inner.error, NumbafluxError):
+            inner = run.failures[-1] if run.failures else _Failure(py_func, error)
+            if isinstance(inner.error, NumbafluxError):
                 raise inner.error from None
-            failed, error = (inner.py_func, inner.error) if inner else (py_func, error)
-            raise refusal(error, failed, def_loc(failed)) from error
+            raise refusal(inner.error, inner.py_func, def_loc(inner.py_func)) from error
 
 
 ERRORS = (errors.NumbaError, errors.UnsupportedBytecodeError, NotImplementedError)
@@ -117,6 +116,7 @@ class _Run:
 
     users: dict[int, Dispatcher] = field(default_factory=dict)  # by identity, kept alive
     results: dict[tuple[Any, Types], types.Type] = field(default_factory=dict)
+    reading: dict[Any, Dispatcher] = field(default_factory=dict)  # by Python function
     failures: list[_Failure] = field(default_factory=list)
     suspended: int = 0
 
@@ -133,12 +133,30 @@ class _Run:
         compiler = _Compiler(
             cpu_target.typing_context, cpu_target.target_context, None, arg_types, None, flags, {}
         )
-        with dispatcher._compiling_counter:  # note [Recursion]
+        with dispatcher._compiling_counter, self.within(py_func, dispatcher):  # note [Recursion]
             try:
                 compiler.compile_extra(py_func)
             except _Captured as captured:
                 return _typed(py_func, arg_types, captured.state)
-        raise AssertionError("the pipeline came to its end")
+        raise InternalError(f"the pipeline for `{py_func.__name__}` came to its end")
+
+    @contextmanager
+    def within(self, py_func: Any, dispatcher: Dispatcher) -> Iterator[None]:
+        outer = dict(self.reading)
+        self.reading[py_func] = dispatcher
+        try:
+            yield
+        finally:
+            self.reading = outer
+
+    def stand_in(self, context: Any, value: Any) -> Any:
+        """The dispatcher to read in place of a value, if there is one.  note [Plain]"""
+        f = value.py_func if isinstance(value, Dispatcher) else value
+        if not isinstance(f, FunctionType) or hasattr(value, "numbaflux_program"):
+            return None
+        if f in self.reading:
+            return self.reading[f]
+        return plain(f) if f is value and _is_unknown(context, f) else None
 
     def return_type(self, dispatcher: Dispatcher, arg_types: Types) -> types.Type:
         """What a function of the user's returns."""
@@ -281,12 +299,11 @@ class _MeetFunctions(FunctionPass):
                 if not isinstance(stmt, ir.Assign):
                     continue
                 value = _value(func_ir, stmt.value)
-                if _is_plain(state.typingctx, value):
-                    value = plain(value)
-                    func_ir._definitions[stmt.target.name] = [
-                        new := ir.Global(value.py_func.__name__, value, stmt.loc)
-                    ]
-                    stmt.value, changed = new, True
+                dispatcher = run.stand_in(state.typingctx, value)
+                if dispatcher is not None and dispatcher is not value:
+                    stmt.value = ir.Global(dispatcher.py_func.__name__, dispatcher, stmt.loc)
+                    func_ir._definitions[stmt.target.name] = [stmt.value]
+                    value, changed = dispatcher, True
                 run.meet(value)
         return changed
 
@@ -328,12 +345,10 @@ def _definition(func_ir: ir.FunctionIR, v: ir.Var) -> Any:
     return _value(func_ir, found[0]) if len(found) == 1 else None
 
 
-def _is_plain(context: Any, value: Any) -> bool:
-    """Whether a value is a Python function that Numba knows nothing of."""
-    if not isinstance(value, FunctionType):
-        return False
+def _is_unknown(context: Any, f: Any) -> bool:
+    """Whether a Python function is one that Numba has no implementation of its own for."""
     try:
-        context.resolve_value_type(value)
+        context.resolve_value_type(f)
     except (errors.NumbaError, ValueError):
         return True
     return False

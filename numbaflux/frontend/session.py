@@ -13,7 +13,7 @@ from numba.core.dispatcher import Dispatcher
 
 from numbaflux.errors import UnsupportedError
 from numbaflux.frontend import fence, structure
-from numbaflux.frontend.read import Typed, capture, loc_of
+from numbaflux.frontend.read import Typed, capture, def_loc, loc_of
 from numbaflux.frontend.tree import Node
 from numbaflux.frontend.values import (
     NONE,
@@ -48,7 +48,7 @@ class Session:
         if key in self.stack:
             raise UnsupportedError(
                 f"the recursion of `{py_func.__name__}`",
-                first_line(py_func),
+                def_loc(py_func),
                 "a function that calls itself has no bounded program to differentiate",
                 "write the recursion as a loop, with an array as its stack",
             )
@@ -100,12 +100,6 @@ def folded(signature: Any, types_given: tuple[types.Type, ...]) -> tuple[types.T
         else:
             found.append(types.Omitted(p.default))
     return tuple(found)
-
-
-def first_line(py_func: Any) -> Loc:
-    """Where a function is defined."""
-    code = py_func.__code__
-    return Loc(code.co_filename, code.co_firstlineno, py_func.__name__)
 
 
 def dispatcher_of(f: Any) -> tuple[Any, Dispatcher | None]:

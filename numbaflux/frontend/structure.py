@@ -21,7 +21,7 @@ from typing import assert_never
 from numba.core import ir
 
 from numbaflux.errors import InternalError
-from numbaflux.frontend.graph import Graph, Labels, Part, Phi, graph
+from numbaflux.frontend.graph import Graph, Labels, Part, graph
 from numbaflux.frontend.names import assigned, live
 from numbaflux.frontend.read import Typed
 from numbaflux.frontend.tree import (
@@ -41,6 +41,7 @@ from numbaflux.frontend.tree import (
 __all__ = ["assigned", "live", "structure"]
 
 Nodes = tuple[Node, ...]
+Came = dict[str | None, str | None]  # the phis of blocks gone through, and what they are
 
 
 def structure(typed: Typed) -> tuple[Node, ...]:
@@ -56,7 +57,9 @@ class _Writer:
 
     g: Graph
 
-    def sequence(self, todo: Iterable[int], targets: Labels, region: Labels) -> tuple[Nodes, Labels]:
+    def sequence(
+        self, todo: Iterable[int], targets: Labels, region: Labels
+    ) -> tuple[Nodes, Labels]:
         """Blocks one after the other, each if control may come to it; where it may go then."""
         nodes: list[Node] = []
         waiting = set(todo)
@@ -120,18 +123,36 @@ class _Writer:
 
     def edge(self, source: int, target: int, region: Labels, loc: ir.Loc) -> tuple[Nodes, Labels]:
         """The jump from one block to another.  note [Leaves]"""
+        part = self.g.parts[target]
         if target in self.inlined(source, region):
             nodes, targets = self.sequence({target}, frozenset({target}), region)
-            return (*_halves(self.g.parts[target], source, {}, loc), *nodes), targets
-        came: dict[str, str | None] = {}  # what the phis of the blocks gone through are
-        while target in region and self.g.trivial(target):  # note [Threading]
-            part = self.g.parts[target]
-            came |= {phi.name: came.get(v, v) for phi, v in _incoming(part, source)}
-            if isinstance(part.end, ir.Return):
-                value = part.end.value.name
-                return _return(came.get(value, value), part.end.loc)
-            source, target = target, part.end.target
-        return (*_halves(self.g.parts[target], source, came, loc), Goto(target)), frozenset({target})
+            nodes = (*_halves(part, source, {}, loc), *nodes)
+            if len(targets) == 1 and self.threaded(label := min(targets), region):
+                came: Came = {phi.name: phi.name + "!" for phi in self.g.parts[label].phis}
+                more, targets = self.through(label, came, region)
+                nodes += more
+            return nodes, targets
+        if self.threaded(target, region):
+            return self.through(
+                target, {phi.name: phi.incoming[source] for phi in part.phis}, region
+            )
+        return (*_halves(part, source, {}, loc), Goto(target)), frozenset({target})
+
+    def threaded(self, label: int, region: Labels) -> bool:
+        return label in region and self.g.trivial(label)
+
+    def through(self, label: int, came: Came, region: Labels) -> tuple[Nodes, Labels]:
+        """A trivial block on one of its edges, with what its phis are there.  note [Threading]"""
+        end = self.g.parts[label].end
+        if isinstance(end, ir.Return):
+            value = end.value.name
+            return _return(came.get(value, value), end.loc)
+        part = self.g.parts[end.target]
+        if self.threaded(end.target, region):
+            came |= {phi.name: came.get(v := phi.incoming[label], v) for phi in part.phis}
+            return self.through(end.target, came, region)
+        halves = _halves(part, label, came, end.loc)
+        return (*halves, Goto(end.target)), frozenset({end.target})
 
     # ---- loops ---------------------------------------------------------------------------------
 
@@ -172,22 +193,18 @@ def _heads(part: Part) -> Nodes:
     return tuple(Set(phi.name, phi.name + "!", phi.loc) for phi in part.phis)
 
 
-def _incoming(part: Part, source: int) -> list[tuple[Phi, str | None]]:
-    return [(phi, phi.incoming[source]) for phi in part.phis]
-
-
-def _halves(part: Part, source: int, came: dict[str, str | None], loc: ir.Loc) -> Nodes:
+def _halves(part: Part, source: int, came: Came, loc: ir.Loc) -> Nodes:
     """What the edge from `source` leaves for the phis of a block."""
-    return tuple(Set(phi.name + "!", came.get(v, v), loc) for phi, v in _incoming(part, source))
+    return tuple(
+        Set(phi.name + "!", came.get(v := phi.incoming[source], v), loc) for phi in part.phis
+    )
 
 
 def _return(value: str | None, loc: ir.Loc) -> tuple[Nodes, Labels]:
     return (Set(RESULT, value, loc), Goto(RETURN)), frozenset({RETURN})
 
 
-def _branch(
-    cond: str, then: Nodes, orelse: Nodes, falls: bool, others: bool, loc: ir.Loc
-) -> Nodes:
+def _branch(cond: str, then: Nodes, orelse: Nodes, falls: bool, others: bool, loc: ir.Loc) -> Nodes:
     """A branch; what an arm does need not stay in it if the other never comes out."""
     if not falls:
         return (Branch(cond, then, (), loc), *orelse)

@@ -6,6 +6,7 @@ functions) exists only while reading: it is one of the values below, made of ato
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -103,12 +104,14 @@ class Call:
 
 
 def plain(name: str) -> str:
-    """The user's name in one of Numba's: `x.1` is x, `$12load.3` nobody's."""
-    name = name.rsplit("$", 1)[-1] if name.startswith("$") and ".." in name else name
-    if name.startswith("$"):
-        return "t"
-    name = name.split(".", 1)[0].rstrip("!")
-    return name if name.isidentifier() else "t"
+    """The user's name in one of Numba's: `x.1` is x, `$12load.3` nobody's and so t."""
+    name = _INLINED.sub("", name).split(".", 1)[0].rstrip("!")
+    ours = name.isidentifier() and not _TEMPORARY.match(name)
+    return name if ours else "t"
+
+
+_INLINED = re.compile(r"^closure__locals__.*?_v\d+_")  # what Numba puts before an inlined name
+_TEMPORARY = re.compile(r"^_v(\d+|phi|const|binop|bool|compare|return)")
 
 
 # ---- types ---------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from numbaflux.ir.nodes import (
     Atom,
     Block,
     Const,
+    Custom,
     Dim,
     Extern,
     For,
@@ -116,6 +117,9 @@ def _run(stmt: Stmt, env: dict[Var, Any]) -> None:
             found = ROUTINES[routine].value(*map(get, args))
             found = found if len(results) != 1 else (found,)
             env.update((r, _of_type(v, r.type)) for r, v in zip(results, found, strict=True))
+        case Custom(results, rules, args):
+            found = interpret(rules.primal, [get(a) for a in args])
+            env.update(zip(results, found, strict=True))
         case Alloc(result, shape, zero):
             env[result] = _alloc(result.type, place(shape), zero)
         case Load(result, array, index):
@@ -125,7 +129,7 @@ def _run(stmt: Stmt, env: dict[Var, Any]) -> None:
         case Accumulate(array, index, value):
             base = get(array)
             if isinstance(base, Growing):
-                base.accumulate(*place(index), get(value))
+                base.accumulate(place(index)[0], get(value))
             else:
                 base[place(index)] += get(value)
         case View(result, base, how):
@@ -199,7 +203,7 @@ def _view(base: np.ndarray, how: Index | Transpose | Reshape, env: dict[Var, Any
         case Transpose(axes):
             return base.transpose(axes)
         case Reshape(shape):
-            result = base.reshape(tuple(number(a) for a in shape))
+            result = base.reshape(tuple(int(_value(a, env)) for a in shape))
             assert result.size == 0 or np.shares_memory(result, base), "a reshape must not copy"
             return result
         case _:

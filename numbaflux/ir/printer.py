@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 from numbaflux.ir.nodes import (
@@ -10,6 +10,7 @@ from numbaflux.ir.nodes import (
     Alloc,
     Atom,
     Block,
+    Custom,
     Dim,
     Extern,
     For,
@@ -31,7 +32,7 @@ from numbaflux.ir.nodes import (
     View,
     While,
 )
-from numbaflux.ir.ops import OPS, ROUTINES
+from numbaflux.ir.ops import OPS, ROUTINES, Op
 
 
 def show(fn: Function) -> str:
@@ -70,7 +71,10 @@ class Printer:
     def _list(self, atoms: Sequence[Atom]) -> str:
         return ", ".join(self.name(a) for a in atoms)
 
-    def _call(self, form: str, args: Sequence[Atom], type: Type) -> str:
+    def _call(self, table: Mapping[str, Op], op: str, args: Sequence[Atom], type: Type) -> str:
+        form = table[op].form if op in table else ""
+        if form.count("{") - form.count("{type}") != len(args):
+            return f"{op}({self._list(args)})"  # ill-formed, but it must be shown
         return form.format(*(self.name(a) for a in args), type=type)
 
     def _item(self, array: Atom, index: Sequence[Atom]) -> str:
@@ -91,9 +95,9 @@ class Printer:
                 self._line(depth, "else:")
                 self._body(depth + 1, orelse, "yield")
             case For(results, count, inits, body, parallel):
-                k, carried = body.params[0], self._carried(body.params[1:], inits)
+                k, carried = self._list(body.params[:1]), self._carried(body.params[1:], inits)
                 range_ = "prange" if parallel else "range"
-                text = f"for {self.name(k)} in {range_}({self.name(count)}){carried}:"
+                text = f"for {k} in {range_}({self.name(count)}){carried}:"
                 self._line(depth, self._results(results) + text)
                 self._body(depth + 1, body, "yield")
             case While(results, inits, body):
@@ -115,11 +119,12 @@ class Printer:
     def _simple(self, stmt: Stmt) -> str:
         match stmt:
             case Prim(result, op, args):
-                form = OPS[op].form if op in OPS else f"{op}({{0}})"
-                return f"{self.name(result)} = {self._call(form, args, result.type)}"
+                return f"{self.name(result)} = {self._call(OPS, op, args, result.type)}"
             case Extern(results, routine, args):
-                form = ROUTINES[routine].form if routine in ROUTINES else f"{routine}({{0}})"
-                return f"{self._list(results)} = {self._call(form, args, results[0].type)}"
+                call = self._call(ROUTINES, routine, args, results[0].type)
+                return f"{self._list(results)} = {call}"
+            case Custom(results, rules, args):
+                return f"{self._list(results)} = {rules.name}({self._list(args)})"
             case Alloc(result, shape, zero):
                 kind = "zeros" if zero else "empty"
                 return f"{self._typed(result)} = {kind}({self._list(shape)})"

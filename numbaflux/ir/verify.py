@@ -19,6 +19,7 @@ from numbaflux.ir.nodes import (
     Atom,
     Block,
     Const,
+    Custom,
     Dim,
     Extern,
     For,
@@ -110,6 +111,10 @@ class _Checker:
             case Extern(routine=routine, args=args):
                 self.check(routine in ROUTINES, f"a routine is in the table: {routine}")
                 self.check(len(args) == _arity(ROUTINES[routine].form), "number of arguments")
+            case Custom(results, rules, args):
+                primal = rules.primal
+                self._same(args, [p.type for p in primal.params], "a call's arguments and params")
+                self._same(results, [r.type for r in primal.results], "a call's results")
             case If() | For() | While():
                 self._regions(stmt)
             case Raise(cond, exception):

@@ -10,8 +10,8 @@ import numpy as np
 from numbaflux.backends.cpu import Source, write
 from numbaflux.ir.build import Builder
 from numbaflux.ir.interp import interpret
-from numbaflux.ir.nodes import Function, Var
-from numbaflux.ir.trees import Leaf, Program, Tuple
+from numbaflux.ir.nodes import Function
+from numbaflux.ir.trees import Fixed, Leaf, Program, Tuple
 from numbaflux.ir.verify import verify
 
 
@@ -22,7 +22,7 @@ def function(b: Builder, params, *results) -> Function:
 def program(fn: Function) -> Program:
     """The function with plain arguments and, if it has more than one result, a tuple."""
     results = tuple(Leaf(a) for a in fn.results)
-    result = results[0] if len(results) == 1 else Tuple(results)
+    result = results[0] if len(results) == 1 else Tuple(results) if results else Fixed()
     return Program(fn, tuple((p.name, Leaf(p)) for p in fn.params), result)
 
 
@@ -36,6 +36,7 @@ def load(source: Source | str, compiled: bool, directory=None):
     if not compiled:
         text = re.sub(r"^@numba\.njit.*\n", "", text, flags=re.M)
         text = text.replace("numba.prange", "range")
+        text = text.replace("runtime.put(", "runtime.put.py_func(")  # lists of arrays stay Python's
     space = {"__file__": f"{directory}/written.py", "__name__": "written"}
     exec(compile(text, "<written>", "exec"), space)
     return space["f"]
@@ -74,7 +75,3 @@ def body(text: str) -> str:
     """What is below the signature, without the common indentation."""
     lines = text.split("):\n", 1)[1].rstrip().split("\n")
     return "\n".join(line.removeprefix("    ") for line in lines)
-
-
-def var(name: str, type) -> Var:
-    return Var(name, type)

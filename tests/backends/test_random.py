@@ -98,7 +98,10 @@ class Generator:
         return [self.random.choice(self.of(scope, t)[-6:]) for t in types]
 
     def types(self):
-        return [self.random.choice((F64, F64, F64, VECTOR, I64, BOOL)) for _ in range(self.random.randint(0, 4))]
+        return [
+            self.random.choice((F64, F64, F64, VECTOR, I64, BOOL))
+            for _ in range(self.random.randint(0, 4))
+        ]
 
     def branch(self, scope, depth) -> None:
         types, cond = self.types(), self.cond(scope)
@@ -146,7 +149,9 @@ class Generator:
         found = []
         for t in types:
             same = [c for c in carried if c.type == t]
-            found.append(self.random.choice(same if self.random.random() < 0.5 else self.of(scope, t)))
+            found.append(
+                self.random.choice(same if self.random.random() < 0.5 else self.of(scope, t))
+            )
         return found
 
 

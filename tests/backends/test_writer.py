@@ -61,7 +61,10 @@ def test_scalars_in_one_expression():
         (lambda b, x, y: b.add(x, const(-math.inf)), "x + -math.inf"),
         (lambda b, x, y: b.mul(b.select(b.prim("lt", x, y), x, y), y), "(x if x < y else y) * y"),
         (lambda b, x, y: b.select(b.prim("lt", x, y), x, b.neg(y)), "x if x < y else -y"),
-        (lambda b, x, y: b.prim("eq", b.prim("lt", x, y), b.prim("gt", x, y)), "(x < y) == (x > y)"),
+        (
+            lambda b, x, y: b.prim("eq", b.prim("lt", x, y), b.prim("gt", x, y)),
+            "(x < y) == (x > y)",
+        ),
         (
             lambda b, x, y: b.prim(
                 "and", b.prim("or", b.prim("lt", x, y), b.prim("gt", x, y)), b.prim("isnan", x)
@@ -99,10 +102,6 @@ def test_single_precision_stays_single():
     b.store(out, [index(1)], y)
     text = check(function(b, [x, n], y, out), np.float32(2.75), 3, plain=False)
     assert "np.float32(0.5)" in text and "np.float32(runtime.digamma(x))" in text
-    from numbaflux.ir.verify import verify
-
-    verify(function(b, [x, n], y, out))
-    assert isinstance(load(text, False).__name__, str)
 
 
 def test_nested_loops_share_the_names_of_what_they_carry():
@@ -117,10 +116,10 @@ def test_nested_loops_share_the_names_of_what_they_carry():
     text = check(function(b, [a], *outer.results), np.arange(6.0).reshape(2, 3))
     assert body(text) == "\n".join(
         [
-            "m = a.shape[1]",
+            "n = a.shape[1]",
             "total = 0.0",
             "for i in range(a.shape[0]):",
-            "    for j in range(m):",
+            "    for j in range(n):",
             "        t = a[i, j]",
             "        total += t * t",
             "return total",
@@ -257,7 +256,7 @@ def test_while_whose_condition_reads_a_namesake():
         b.print(y)
         go = b.prim("gt", b.mul(y, y), const(1.0))
         after = b.add(i, index(1))
-        loop.yields = [go, b.add(b.cast(after, F64), const(3.0)), after]
+        loop.yields = [go, b.sub(const(6.0), b.cast(after, F64)), after]
     check(function(b, [n], *loop.results), 5)
 
 
@@ -287,7 +286,8 @@ def test_transposed_axes():
     a = Var("a", Array(F64, 3))
     v = b.view(a, Transpose((1, 0, 2)), Array(F64, 3, "A"))
     text = check(
-        function(b, [a], b.load(v, [index(1), index(0), index(2)])), np.arange(24.0).reshape(2, 3, 4)
+        function(b, [a], b.load(v, [index(1), index(0), index(2)])),
+        np.arange(24.0).reshape(2, 3, 4),
     )
     assert "np.transpose(a, (1, 0, 2))" in text
 
@@ -335,7 +335,9 @@ def test_growing_array_of_references(layout):
     element = Array(F64, 2, layout)
     tape = b.alloc([index(0)], Array(element, 1, grows=True), name="tape")
     with b.for_(n) as loop:
-        new = b.alloc([index(2), index(2)], Array(F64, 2, "F" if layout == "F" else "C"), name="new")
+        new = b.alloc(
+            [index(2), index(2)], Array(F64, 2, "F" if layout == "F" else "C"), name="new"
+        )
         b.store(new, [index(0), index(0)], b.cast(loop.k, F64))
         b.store(tape, [loop.k], new)
         if layout == "A":
@@ -416,7 +418,7 @@ def test_globals(tmp_path):
     np.save(tmp_path / "written.large.npy", source.constants["large"])
     for compiled in (False, True):
         assert load(source, compiled, tmp_path)(0) == 2.0
-    assert "table_1 = np.array([[1, 2], [3, 4]], dtype=np.int32)" in source.text
+    assert "table = np.array([[1, 2], [3, 4]], dtype=np.int32)" in source.text
 
 
 def test_long_expressions_are_taken_apart():

@@ -1,6 +1,6 @@
 """Cases for test_lower.py: scalars, control flow, functions."""
 
-# ruff: noqa: B007, RUF017, SIM108, SIM102, SIM103, C400, RET504, PIE790, SIM113
+# ruff: noqa: B007
 import math
 import operator
 from collections import namedtuple
@@ -380,9 +380,8 @@ def raises_in_loops(x, n):
         if x < i - 10:
             if x < -100:
                 raise ValueError("far")
-            else:
-                raise OverflowError("near")
-        elif x > 100:
+            raise OverflowError("near")
+        if x > 100:
             s += 1
             raise RuntimeError
         s += x
