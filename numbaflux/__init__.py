@@ -7,6 +7,7 @@
 """
 
 from numbaflux.api.check import check_grads
+from numbaflux.api.custom import custom_jvp, custom_vjp, stop_gradient
 from numbaflux.api.dispatcher import source
 from numbaflux.api.public import (
     adjoint,
@@ -35,6 +36,8 @@ __all__ = [
     "UnsupportedError",
     "adjoint",
     "check_grads",
+    "custom_jvp",
+    "custom_vjp",
     "debug",
     "grad",
     "hessian",
@@ -44,6 +47,7 @@ __all__ = [
     "jacrev",
     "jvp",
     "source",
+    "stop_gradient",
     "tangent",
     "value_and_grad",
     "vjp",

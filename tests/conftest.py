@@ -1,9 +1,31 @@
 """Options of the test suite."""
 
+import re
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("numbaflux")
     group.addoption("--fuzz-count", type=int, default=40, help="random programs to try")
     group.addoption("--fuzz-seed", type=int, default=0, help="the first random program")
+    group.addoption("--update-golden", action="store_true", help="rewrite tests/golden/*.txt")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """golden(text): compare text with the file of the test's name; --update-golden rewrites it."""
+    name = re.sub(r"\W+", "_", request.node.name.removeprefix("test_")).strip("_")
+    path = GOLDEN / f"{name}.txt"
+
+    def compare(text: str) -> None:
+        if request.config.getoption("--update-golden"):
+            path.write_text(text, "utf-8")
+        assert path.exists(), f"{path} is missing: run pytest with --update-golden"
+        assert text == path.read_text("utf-8")
+
+    return compare

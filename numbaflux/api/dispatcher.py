@@ -144,7 +144,7 @@ class Derivative(CPUDispatcher):
         return program
 
     def _primal_program(self, primal_types: Types) -> Program:
-        if isinstance(self.primal, Derivative):
+        if hasattr(self.primal, "numbaflux_program"):
             return self.primal.numbaflux_program(primal_types)
         program = frontend.read(self.primal, primal_types, self.options)
         after("read", program.function)

@@ -41,6 +41,7 @@ from numbaflux.ir.nodes import For
 from numbaflux.ir.trees import Program, with_leaves
 from numbaflux.ir.walk import walk
 from numbaflux.passes import optimise
+from numbaflux.transforms.custom import expand
 
 PACKAGE = "numbaflux_generated"
 LARGEST_CONSTANT = 10**6  # bytes; Numba refers to larger ones by address and cannot cache the code
@@ -63,7 +64,7 @@ def generate(
     name: str, program: Program, options: Mapping[str, Any], key: str | None = None
 ) -> Generated:
     """Optimise and write a program as a function called `name`; keep it under `key`, if any."""
-    fn = after("optimise", optimise(program.function))
+    fn = after("optimise", optimise(expand(program.function)))
     program = Program(fn, program.args, with_leaves(program.result, fn.results))
     options = {n: v for n, v in options.items() if v and n != "cache"}
     if not any(isinstance(s, For) and s.parallel for s in walk(fn.block)):

@@ -120,19 +120,21 @@ def _check_statement(typed: Typed, stmt: Any) -> None:
                 _refuse(typed, stmt.loc, what, why, instead)
 
 
-def _within(ty: types.Type | None) -> Iterator[types.Type]:
+def _within(ty: Any) -> Iterator[types.Type]:
     """A type and those of what a value of it holds."""
     if ty is None:
         return
     yield ty
     match ty:
         case types.BaseTuple():
-            for item in ty:
+            for item in ty.types:
                 yield from _within(item)
         case types.Array() | types.List():
             yield from _within(ty.dtype)
         case types.Optional():
             yield from _within(ty.type)
+        case _:
+            pass
 
 
 def _refuse(typed: Typed, loc: ir.Loc, what: str, why: str, instead: str) -> NoReturn:

@@ -65,7 +65,8 @@ class Part:
                 return (target,)
             case ir.Branch(truebr=yes, falsebr=no):
                 return (yes, no)
-        return ()
+            case _:
+                return ()
 
 
 Parts = dict[int, Part]
@@ -187,7 +188,8 @@ def _returning(part: Part) -> Part:
             end=ir.Return(value=value, loc=loc),
         ) if value.name == target.name:
             return replace(part, stmts=tuple(stmts), end=ir.Return(cast.value, loc))
-    return part
+        case _:
+            return part
 
 
 # ---- iteration ---------------------------------------------------------------------------------
@@ -226,25 +228,26 @@ def _iterating(part: Part, sources: dict[str, tuple[int, Any]]) -> Part:
     """A header of a `for` with the iterator's statements taken out."""
     if not _has_iternext(part):
         return part
-    pair, first, second = (
-        next((s for s in part.stmts if _is(s, op)), None)
-        for op in ("iternext", "pair_first", "pair_second")
-    )
+    taken_out = ("iternext", "pair_first", "pair_second")
+    found: dict[str, Any] = {s.value.op: s for op in taken_out for s in part.stmts if _is(s, op)}
+    protocol: list[Any] = [found.get(op) for op in taken_out]
+    pair, first, second = protocol
     end = part.end
-    ends_well = second is not None and isinstance(end, ir.Branch)
-    if first is None or not ends_well or _origin(end.cond.name, sources) != second.target.name:
-        raise InternalError(f"block {part.label} iterates in a way that is not known")
-    ours, stmts, again = {second.target.name}, [], []
-    taken = {first.target.name}
+    if None in protocol or not isinstance(end, ir.Branch):
+        raise InternalError(f"block {part.label} lacks a part of the iterator's protocol")
+    if _origin(end.cond.name, sources) != second.target.name:
+        raise InternalError(f"block {part.label} goes on by another condition than its iterator's")
+    conditions, items = {second.target.name}, {first.target.name}
+    stmts, again = [], []
     for stmt in part.stmts:
-        if stmt in (pair, first, second):
+        if any(_is(stmt, op) for op in taken_out):
             continue
-        if isinstance(stmt, ir.Assign) and reads(stmt) & ours:
-            ours.add(stmt.target.name)  # a copy of the condition
+        if isinstance(stmt, ir.Assign) and reads(stmt) & conditions:
+            conditions.add(stmt.target.name)
             continue
         stmts.append(stmt)
-        if isinstance(stmt, ir.Assign) and reads(stmt) & taken:
-            taken.add(stmt.target.name)  # at the end there is no item
+        if isinstance(stmt, ir.Assign) and reads(stmt) & items:
+            items.add(stmt.target.name)  # at the end there is no item
         else:
             again.append(stmt)
     iterator = _origin(pair.value.value.name, sources)

@@ -32,7 +32,7 @@ from numba.core.compiler_machinery import AnalysisPass, FunctionPass, register_p
 from numba.core.dispatcher import Dispatcher
 from numba.core.registry import cpu_target
 from numba.core.typed_passes import NopythonTypeInference
-from numba.core.typing import make_concrete_template, signature
+from numba.core.typing.templates import make_concrete_template, signature
 
 from numbaflux.errors import InternalError, NumbafluxError
 from numbaflux.frontend.refusals import refusal
@@ -124,7 +124,7 @@ class _Run:
         self, dispatcher: Dispatcher, py_func: Any, arg_types: Types, options: Any = None
     ) -> Typed:
         self.meet(arg_types)
-        flags = Flags()
+        flags: Any = Flags()
         given = dispatcher.targetoptions if options is None else options
         cpu_target.options.parse_as_flags(
             flags, {k: v for k, v in given.items() if k not in OWN_OPTIONS}
@@ -187,9 +187,9 @@ class _Run:
             value = value.dispatcher
         if isinstance(value, Dispatcher):
             self.users[id(value)] = value
-        elif isinstance(value, tuple | types.BaseTuple):
-            for item in value:
-                self.meet(item)
+        items: Any = value if isinstance(value, tuple | types.BaseTuple) else ()
+        for item in items:
+            self.meet(item)
 
 
 def _typed(py_func: Any, arg_types: Types, state: Any) -> Typed:
@@ -337,7 +337,8 @@ def _value(func_ir: ir.FunctionIR, e: Any) -> Any:
         case ir.Expr(op="getattr"):
             owner = _definition(func_ir, e.value)
             return getattr(owner, e.attr, None) if isinstance(owner, ModuleType) else None
-    return None
+        case _:
+            return None
 
 
 def _definition(func_ir: ir.FunctionIR, v: ir.Var) -> Any:
@@ -354,10 +355,10 @@ def _is_unknown(context: Any, f: Any) -> bool:
     return False
 
 
-_plain: weakref.WeakKeyDictionary[Any, Dispatcher] = weakref.WeakKeyDictionary()
+_plain: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
-def plain(py_func: Any) -> Dispatcher:
+def plain(py_func: Any) -> Any:
     """The dispatcher that stands for a plain Python function.  note [Plain]"""
     if py_func not in _plain:
         _plain[py_func] = njit(py_func)

@@ -7,7 +7,7 @@ functions) exists only while reading: it is one of the values below, made of ato
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -79,8 +79,8 @@ class Method:
     name: str
 
 
-# `Any` stands for arrays.Lazy, an array expression whose loop has not been written yet.
-Value = Atom | TupleValue | SliceValue | RangeValue | Known | ListValue | IterValue | Method | Any
+# An atom, one of the above, or an array expression whose loop is not written yet (arrays.Lazy).
+Value = Any
 
 NONE = Known(None)
 
@@ -152,20 +152,6 @@ def array_type(ty: types.Array, loc: Loc | None) -> Array:
     element = ir_type(dtype, loc)
     assert isinstance(element, Scalar)
     return Array(element, ty.ndim, ty.layout, readonly=not ty.mutable)
-
-
-def is_known(ty: types.Type) -> bool:
-    """Whether a value of this type is a Python object known while reading."""
-    return isinstance(
-        ty,
-        types.NoneType
-        | types.Omitted
-        | types.Module
-        | types.Callable
-        | types.DType
-        | types.NumberClass
-        | types.ClassType,
-    )
 
 
 def tuple_parts(ty: types.Type) -> tuple[tuple[types.Type, ...], type | None] | None:
@@ -257,13 +243,6 @@ def known(v: Value, default: Any = None) -> Any:
             found = tuple(known(i, default) for i in items)
             return default if any(f is default for f in found) else found
     return default
-
-
-Handler = Callable[..., Value]
-
-
-def atoms_of(values: Sequence[Value]) -> list[Atom]:
-    return [a for v in values for a in leaves(v)]
 
 
 @dataclass(frozen=True, slots=True)

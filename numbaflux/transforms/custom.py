@@ -1,19 +1,20 @@
 """Rules of the user's: `custom_jvp` and `custom_vjp` in both modes.
 
 A custom_vjp serves reverse mode only, as in JAX: forward mode would have to differentiate code
-that has no derivative.
+that has no derivative.  Once a rule has been used its code is ordinary code, which is what second
+derivatives see.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from numbaflux.errors import UnsupportedError
 from numbaflux.ir.build import Builder, zero_of
 from numbaflux.ir.nodes import Array, Atom, Block, Custom, Function, Stmt, Var
-from numbaflux.ir.walk import map_regions, substitute
+from numbaflux.ir.walk import map_regions, substitute, walk
 from numbaflux.passes.activity import Activity
 from numbaflux.transforms.memory import add_array, zeros_like
 
@@ -23,18 +24,30 @@ if TYPE_CHECKING:
 
 def expand(fn: Function) -> Function:
     """`fn` with every call that has a rule of the user's replaced by the function's body."""
+    if not any(isinstance(s, Custom) for s in walk(fn.block)):
+        return fn
+    return expand(replace(fn, block=expanded(fn.block, None)[0]))
+
+
+def expanded(block: Block, which: Container[Custom] | None) -> tuple[Block, dict[Var, Atom]]:
+    """The block with the calls in `which` (None: all) written out; what became of their results."""
+    known: dict[Var, Atom] = {}
 
     def visit(block: Block) -> Block:
-        b, known = Builder(), {}
+        b = Builder()
         for stmt in block.stmts:
-            if isinstance(stmt, Custom):
+            if isinstance(stmt, Custom) and (which is None or stmt in which):
                 known.update(zip(stmt.results, b.inline(stmt.rules.primal, stmt.args)))
             else:
                 b.append(map_regions(stmt, visit))
-        return substitute(replace(block, stmts=tuple(b.stmts)), known)
+        return replace(block, stmts=tuple(b.stmts))
 
-    block = visit(fn.block)
-    return replace(fn, block=block) if block is not fn.block else fn
+    block = visit(block)
+    for v, a in known.items():  # a result may be another call's result
+        while isinstance(a, Var) and a in known:
+            a = known[a]
+        known[v] = a
+    return substitute(block, known), known
 
 
 # ---- forward -----------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from numbaflux.ir.nodes import (
     View,
     While,
 )
+from numbaflux.ir.walk import substitute
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.activity import Activity
 from numbaflux.passes.counters import counters
@@ -106,14 +107,18 @@ def sweeps(fn: Function, wrt: Iterable[Var], of: Iterable[int] | None = None) ->
     reverse.run(zip(outputs, seeds))
     values.decide()
     b = reverse.run(zip(outputs, seeds))
+    scalars = tuple(reverse.adjoint(p) for p in wrt if p not in shadows)
+    forward = Block((), tuple(values.forward()), fn.results)
+    forward, known = custom.expanded(forward, calls.outputs)
+    backward = substitute(b.block((), scalars), known)
     return Sweeps(
         fn.params,
-        tuple(values.forward()),
-        fn.results,
+        forward.stmts,
+        forward.yields,
         tuple(shadows.values()),
         seeds,
-        tuple(b.stmts),
-        tuple(reverse.adjoint(p) for p in wrt if p not in shadows),
+        backward.stmts,
+        backward.yields,
     )
 
 

@@ -251,12 +251,12 @@ def exits_at_three_levels(x, n):
 
 @program
 def body_always_leaves(x, n):
-    for i in range(n):
-        x[0] += 1.0
+    for v in x:
+        x[0] += v + n
         break
     else:
         return 5.0
-    return x[0] + i
+    return x[0]
 
 
 @program
@@ -312,7 +312,7 @@ def over_values(x, n):
         s += v
     for i, v in enumerate(x):
         s += i * v
-    for v, w in zip(x, x[1:]):
+    for v, w in zip(x, x[::-1]):
         if v == w:
             break
         s -= v * w

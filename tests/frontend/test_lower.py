@@ -11,14 +11,29 @@ from numbaflux.errors import UnsupportedError
 from numbaflux.frontend import read
 from numbaflux.ir import nodes
 from numbaflux.ir.trees import Fixed
+from numbaflux.ir.verify import verify
 from numbaflux.ir.walk import walk
 from tests.frontend import cases_memory, cases_scalars  # noqa: F401
-from tests.frontend.reading import CASES, check, program_of, run
+from tests.frontend.random_control import generate
+from tests.frontend.reading import CASES, check, program_of, run, same
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_case(name):
     check(*CASES[name])
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_control_flow(seed):
+    scope = {}
+    exec(generate(seed), scope)
+    program = program_of(scope["f"], np.zeros(3))
+    verify(program.function)
+    for values in ((3.5, -1.5, 0.5), (0.0, 2.0, -1.0), (2.25, 0.75, 3.0)):
+        ours, theirs = np.array(values), np.array(values)
+        expected = scope["f"](theirs)
+        same(run(program, (ours,)), float(expected), "result")
+        same(ours, theirs, "x afterwards")
 
 
 def kinds(program):

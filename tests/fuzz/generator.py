@@ -360,7 +360,7 @@ def build(source: str) -> Callable[..., Any]:
     return namespace[ENTRY]
 
 
-def arguments(seed: int) -> tuple[Any, ...]:
+def arguments(source: str, seed: int) -> tuple[Any, ...]:
     """(x, y, m, a, n) of a moderate size."""
     values = np.random.default_rng(seed)
     x, y = values.uniform(-1.0, 1.0, (2, LENGTH))
