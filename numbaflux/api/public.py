@@ -9,25 +9,23 @@ nogil`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from numbaflux.api.dispatcher import Derivative, register_call, register_transform
 from numbaflux.api.transforms import InPlace, OfArguments, OfPairs, Transform
 
 Argnums = int | tuple[int, ...]
 
-_made: WeakKeyDictionary[Any, dict[Transform, Derivative]] = WeakKeyDictionary()
-
 
 def derivative(transform: Transform, f: Any, **options: Any) -> Derivative:
     """The derivative object of `f`; one and the same for the same transform without options."""
-    if options:
-        return Derivative(transform, f, options)
-    by_transform = _made.setdefault(f, {})
-    if transform not in by_transform:
-        by_transform[transform] = Derivative(transform, f, {})
-    return by_transform[transform]
+    return Derivative(transform, f, options) if options else _derivative(transform, f)
+
+
+@lru_cache(maxsize=1024)
+def _derivative(transform: Transform, f: Any) -> Derivative:
+    return Derivative(transform, f, {})
 
 
 def _argnums(argnums: Argnums) -> Argnums:

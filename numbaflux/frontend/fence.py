@@ -125,10 +125,10 @@ def _within(ty: Any) -> Iterator[types.Type]:
     if ty is None:
         return
     yield ty
+    items: Any = ty if isinstance(ty, types.BaseTuple) else ()
+    for item in items:
+        yield from _within(item)
     match ty:
-        case types.BaseTuple():
-            for item in ty.types:
-                yield from _within(item)
         case types.Array() | types.List():
             yield from _within(ty.dtype)
         case types.Optional():

@@ -139,7 +139,7 @@ def generate(seed: int, deepest: int = 3) -> str:
     w = Writer(random.Random(seed), deepest)
     w.line(0, "def f(x):")
     w.line(1, "a = 1.0; b = x[1]; c = -0.25; n = int(x[0]); m = 2; fuel = 25")
-    for _ in range(w.pick.randint(3, 6)):
+    for _ in range(w.pick.randint(deepest, deepest + 2)):
         w.statement(1)
     w.line(1, "return a + 2.0 * b + 4.0 * c + 8.0 * n")
     return "\n".join(w.lines) + "\n"
