@@ -37,9 +37,8 @@ import numpy as np
 
 from numbaflux.backends import cpu
 from numbaflux.debug import after
-from numbaflux.ir.nodes import For
 from numbaflux.ir.trees import Program, with_leaves
-from numbaflux.ir.walk import walk
+from numbaflux.ir.walk import everywhere
 from numbaflux.passes import optimise
 from numbaflux.transforms.custom import expand
 
@@ -64,11 +63,9 @@ def generate(
     name: str, program: Program, options: Mapping[str, Any], key: str | None = None
 ) -> Generated:
     """Optimise and write a program as a function called `name`; keep it under `key`, if any."""
-    fn = after("optimise", optimise(expand(program.function)))
+    fn = after("optimise", optimise(everywhere(program.function, expand)))
     program = Program(fn, program.args, with_leaves(program.result, fn.results))
     options = {n: v for n, v in options.items() if v and n != "cache"}
-    if not any(isinstance(s, For) and s.parallel for s in walk(fn.block)):
-        options.pop("parallel", None)  # Numba warns when it finds nothing to do
     if key is not None:
         source = cpu.write(name, program, {**options, "cache": True})
         places = _places(source.classes)

@@ -78,17 +78,17 @@ class OfPairs:
 
     def primal_types(self, arg_types: Types) -> Types:
         primals, more = (types.unliteral(t) for t in arg_types)
-        if not isinstance(primals, types.BaseTuple):
+        entries = _entries(primals)
+        if entries is None:
             raise NotDifferentiableError(
                 f"{self.name}: primals is {primals}, not a tuple",
                 None,
                 "it holds one entry for each argument of the function",
                 f"{self.name}(f, (x,), ...)",
             )
-        entries = tuple(primals)
         if self.name == "vjp":
             return entries
-        tangents = tuple(more) if isinstance(more, types.BaseTuple) else ()
+        tangents = _entries(more) or ()
         return tuple(
             as_float(t) if i < len(tangents) and _is_tangent(tangents[i]) else t
             for i, t in enumerate(entries)
@@ -138,6 +138,14 @@ Transform = OfArguments | OfPairs | InPlace
 def as_float(t: Any) -> Any:
     """float64 for an integer scalar, anything else as it is."""
     return types.float64 if isinstance(t, types.Integer) else t
+
+
+def _entries(t: Any) -> Types | None:
+    """The item types of a tuple, None for anything else."""
+    if not isinstance(t, types.BaseTuple):
+        return None
+    items: Any = t  # BaseTuple does not declare that all its subclasses iterate
+    return tuple(items)
 
 
 def _is_dup(t: Any) -> bool:

@@ -1,4 +1,8 @@
-"""A program as a Python module for `numba.njit`."""
+"""A program as a Python module for `numba.njit`.
+
+note [Recursion]  A function that calls itself stands before the one that calls it, and has its
+signature written out, which spares Numba to infer the type of what is not compiled yet.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,21 @@ import numpy as np
 from numbaflux.backends.expressions import constant, dtype_name
 from numbaflux.backends.naming import Names
 from numbaflux.backends.writer import INDENT, WIDTH, Writer
-from numbaflux.ir.nodes import Array, Atom, Const, Function, Global, Raise, Scalar, Var
+from numbaflux.ir.nodes import (
+    Array,
+    Atom,
+    Callee,
+    Const,
+    For,
+    Function,
+    Global,
+    Raise,
+    Scalar,
+    Type,
+    Var,
+)
 from numbaflux.ir.trees import Fixed, Leaf, Program, Tree, Tuple
-from numbaflux.ir.walk import globals_of, walk
+from numbaflux.ir.walk import callees, globals_of, walk
 
 SMALL = 64  # elements of a global array that is written out
 
@@ -52,11 +68,16 @@ class _Module:
         self.definitions: list[str] = []
         self.classes: dict[str, type] = {}
         self.constants: dict[str, np.ndarray] = {}
-        self.given: dict[Atom, str] = {}
-        self.exceptions = {e: self._exception(e) for e in _raised(self.fn)}
+        self.given: dict[Atom | Callee, str] = {}
+        self.callees = callees(self.fn)
+        functions = [self.fn, *(callee.function for callee in self.callees)]
+        self.exceptions = {e: self._exception(e) for fn in functions for e in _raised(fn)}
         self.tuples = {c: self._tuple_class(c) for c in _tuple_classes(program)}
-        for array in globals_of(self.fn.block):
-            self.given[array] = self._global(array)
+        for array in (a for fn in functions for a in globals_of(fn.block)):
+            if array not in self.given:
+                self.given[array] = self._global(array)
+        for callee in self.callees:
+            self.given[callee] = self.names.fresh(callee.name)
         self.args = [self._arg(arg, tree) for arg, tree in program.args]
 
     def source(self) -> Source:
@@ -67,7 +88,10 @@ class _Module:
         self._return(writer)
         if not writer.lines:
             writer.line("pass")
-        function = [self._decorator(), *self._signature(), *writer.lines]
+        function: list[str] = []
+        for callee in self.callees:
+            function += [*self._callee(callee), "", ""]
+        function += [*self._decorator(self.fn), *self._signature(), *writer.lines]
         text = "\n".join([self._header(function), *function]) + "\n"
         return Source(text, self.constants, self.classes)
 
@@ -91,11 +115,26 @@ class _Module:
         ]  # fmt: skip
         return "\n\n".join("\n".join(g) for g in groups if g) + "\n\n"
 
-    def _decorator(self) -> str:
+    def _decorator(self, fn: Function, signature: str = "") -> list[str]:
         options = {k: v for k, v in self.options.items() if v is not None}
         options["error_model"] = "numpy"
+        if not any(isinstance(s, For) and s.parallel for s in walk(fn.block)):
+            options.pop("parallel", None)  # Numba warns when it finds nothing to do
         parts = [f"{key}={_literal(value)}" for key, value in sorted(options.items())]
-        return f"@numba.njit({', '.join(parts)})"
+        return _call("@numba.njit(", [f'"{signature}"'] * bool(signature) + parts, ")")
+
+    # ---- functions that are called -------------------------------------------------------------
+
+    def _callee(self, callee: Callee) -> list[str]:
+        """note [Recursion]"""
+        fn, names = callee.function, self.names.inside()
+        params = {p: names.fresh(p.name) for p in fn.params}
+        writer = Writer(fn, names, {**self.given, **params}, self.exceptions)
+        writer.block(fn.block)
+        results = ", ".join(writer.expressions.text(a) for a in fn.results)
+        writer.line(f"return {results}" if results else "return")
+        head = _call(f"def {self.given[callee]}(", list(params.values()), "):")
+        return [*self._decorator(fn, _numba_signature(fn)), *head, *writer.lines]
 
     def _signature(self) -> list[str]:
         return _call(f"def {self.name}(", self._params(), "):")
@@ -198,6 +237,24 @@ class _Module:
         else:
             self.definitions.append(f"{name} = {_array(array)}")
         return name
+
+
+def _numba_signature(fn: Function) -> str:
+    """A function's types as Numba's source for them."""
+    results = [_numba_type(a.type) for a in fn.results]
+    result = results[0] if len(results) == 1 else f"Tuple(({', '.join(results)}))"
+    return f"{result if results else 'void'}({', '.join(_numba_type(p.type) for p in fn.params)})"
+
+
+def _numba_type(type: Type) -> str:
+    match type:
+        case Array():
+            readonly = ", readonly=True" if type.readonly else ""
+            return f"Array({_numba_type(type.element)}, {type.ndim}, '{type.layout}'{readonly})"
+        case Scalar("bool"):
+            return "boolean"
+        case _:
+            return str(type)
 
 
 def _raised(fn: Function) -> list[type]:

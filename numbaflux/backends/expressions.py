@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from numbaflux.backends.inline import Inlined
 from numbaflux.ir.nodes import (
@@ -44,7 +45,7 @@ class Expressions:
 
     def __init__(
         self,
-        names: Mapping[Atom, str],
+        names: Mapping[Any, str],
         inline: Inlined,
         hoist: Callable[[str, str], str],
         room: Callable[[], int],

@@ -16,6 +16,7 @@ from numbaflux.ir.nodes import (
     Array,
     Atom,
     Block,
+    Call,
     Dim,
     Extern,
     Function,
@@ -191,4 +192,6 @@ def _written(stmt: Stmt) -> frozenset[str]:
             base = s.out if isinstance(s, Gemm) else s.array
             assert isinstance(base.type, Array)
             found.add(_memory(base.type.element))
+        if isinstance(s, Call):
+            found |= {_memory(a.type.element) for a in s.args if isinstance(a.type, Array)}
     return frozenset(found)

@@ -37,6 +37,10 @@ class Names:
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self.taken = set(RESERVED) | set(taken)
 
+    def inside(self) -> Names:
+        """Those of a function of the module: apart, but for the names of the module."""
+        return Names(self.taken)
+
     def fresh(self, wish: str) -> str:
         """The wish, or with the first number that makes it unique: x, x_1, x_2."""
         base = name = legal(wish)

@@ -22,6 +22,8 @@ from numbaflux.ir.nodes import (
     Array,
     Atom,
     Block,
+    Call,
+    Callee,
     Const,
     Custom,
     Dim,
@@ -54,20 +56,21 @@ COMMUTATIVE = ("add", "mul")
 class Writer:
     """Writes a function's body into `lines`, indented once.
 
-    `given` are names chosen elsewhere: of arguments, of global arrays, of exceptions.
+    `given` are names chosen elsewhere: of arguments, of global arrays, of functions that are
+    called; `exceptions` those of exceptions.
     """
 
     def __init__(
         self,
         fn: Function,
         names: Names,
-        given: Mapping[Atom, str],
+        given: Mapping[Atom | Callee, str],
         exceptions: Mapping[type, str],
     ) -> None:
         self.fresh, self.exceptions = names.fresh, exceptions
         self.inline = inlined(fn)
         self.counts = use_counts(fn.block)
-        self.names: dict[Atom, str] = dict(given)
+        self.names: dict[Atom | Callee, str] = dict(given)
         self._name(names_shared(fn, self.inline))
         self.lines: list[str] = []
         self.depth = 1
@@ -126,6 +129,10 @@ class Writer:
                     return
                 names = ", ".join(self.names[r] for r in results)
                 self._put(f"{names} = {ROUTINES[routine].form}", args)
+            case Call(results, callee, args):
+                targets = ", ".join(self.names[r] for r in results)
+                head = f"{targets} = " if results else ""
+                self._put(f"{head}{self.names[callee]}({_places(len(args))})", args)
             case Alloc(result, shape, zero):
                 self.line(f"{self.names[result]} = {self._alloc(result.type, shape, zero)}")
             case Store(array, index, value) | Accumulate(array, index, value):
@@ -274,12 +281,14 @@ class Writer:
             for t, s in zip(targets, sources, strict=True)
             if not self._is(s, self.names[t])
         }
+        waiting = list(pending)  # whose values have not been put aside
         while pending:
             free = [t for t in pending if not self._read_by_others(t, pending)]
             if free:
                 self._copy_one(free[0], pending.pop(free[0]))
             elif not self._copy_ring(pending):
-                name = next(iter(pending))
+                name = next(t for t in waiting if t in pending)
+                waiting.remove(name)
                 later = Var(f"{name}_next", pending[name].type)
                 self.names[later] = self._hoist(later.name, self.expressions.text(pending[name]))
                 pending[name] = later

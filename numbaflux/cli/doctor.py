@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+from typing import Any
 
 import llvmlite.binding as llvm
 import numba
@@ -32,7 +33,8 @@ def svml() -> str:
     """Whether Numba links Intel's vector mathematics (the package icc_rt)."""
     if not llvm.has_svml:
         return "no (this llvmlite is built without it)"
-    using = numba.config.USING_SVML  # pyright: ignore[reportPrivateImportUsage]
+    config: Any = numba.config  # pyright: ignore[reportPrivateImportUsage]
+    using = config.USING_SVML  # Numba sets it when it is imported
     return "yes" if using else "no (the library is not installed)"
 
 

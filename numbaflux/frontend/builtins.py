@@ -30,6 +30,7 @@ from numbaflux.frontend.values import (
     ir_type,
     is_atom,
     known,
+    tuple_parts,
 )
 from numbaflux.ir.build import index
 from numbaflux.ir.nodes import I64, Array, Const, Opaque, Scalar
@@ -71,6 +72,8 @@ def _len(low: Lowering, call: Call) -> Value:
             return low.b.prim("max", containers.items_of(low, x).count, index(0))
         case Const(value=str() as text):
             return index(len(text))
+        case _:
+            pass
     if arrays.is_array(x):
         return arrays.shape(low.b, x)[0]
     raise low.unsupported(
@@ -99,8 +102,9 @@ def _iterator(kind: str) -> Callable[..., Value]:
 
 
 def _enumerate(low: Lowering, call: Call) -> Value:
-    start = call.args[1] if len(call.args) > 1 else call.kwargs.get("start", index(0))
-    part = arrays.materialise(low.b, call.args[0])
+    sequence, *more = call.args
+    start = more[0] if more else call.kwargs.get("start", index(0))
+    part = arrays.materialise(low.b, sequence)
     return IterValue("enumerate", (part,), number(low.b, start, I64))
 
 
@@ -168,8 +172,9 @@ def _folded(low: Lowering, call: Call, op: Any, start: Value | None) -> Value:
 
 def _divmod(low: Lowering, call: Call) -> Value:
     x, y = call.args
-    assert isinstance(call.type, types.BaseTuple)
-    quotient, rest = call.type.types
+    parts = tuple_parts(call.type)
+    assert parts is not None
+    quotient, rest = parts[0]
     pair = [
         operators.on_scalars(low, op, [x, y], None, ty)
         for op, ty in ((operator.floordiv, quotient), (operator.mod, rest))
@@ -182,7 +187,8 @@ def _identity(low: Lowering, call: Call) -> Value:
 
 
 def _getitem(low: Lowering, call: Call) -> Value:
-    return subscripts.get(low, *call.args, call.type, call.name)
+    base, where = call.args
+    return subscripts.get(low, base, where, call.type, call.name)
 
 
 def _string(low: Lowering, call: Call) -> Value | None:
@@ -198,9 +204,11 @@ def _operator(key: Any) -> Callable[..., Value | None]:
     def handle(low: Lowering, call: Call) -> Value | None:
         if all(is_atom(a) and not isinstance(a.type, Array) for a in call.args):
             return None
-        if len(call.args) == 1:
-            return operators.unary(low, key, *call.args, call.signature, call.type, call.name)
-        return operators.binary(low, key, *call.args, call.signature, call.type, call.name)
+        x, *rest = call.args
+        if not rest:
+            return operators.unary(low, key, x, call.signature, call.type, call.name)
+        (y,) = rest
+        return operators.binary(low, key, x, y, call.signature, call.type, call.name)
 
     return handle
 

@@ -24,7 +24,7 @@ from numbaflux.frontend.values import (
     ir_type,
     is_atom,
 )
-from numbaflux.ir.nodes import Scalar
+from numbaflux.ir.nodes import Array, Scalar
 from numbaflux.ir.trees import Fixed, Leaf, Program, Tree, Tuple
 from numbaflux.ir.walk import clone
 
@@ -65,6 +65,8 @@ def call(low: Lowering, target: str, e: ir.Expr, name: str) -> Value:
             return NONE
         case types.Function():
             return function(low, callee.typing_key, made)
+        case _:
+            pass
     key = low.get(e.func.name)
     if isinstance(key, Known):
         return function(low, key.value, made)
@@ -103,7 +105,7 @@ def function(low: Lowering, key: Any, made: Call) -> Value:
         return handle(low.b, made)
     raise low.unsupported(
         f"`{_title(key)}`", "numbaflux has no rule for this function",
-        "write it as a loop, or give it a rule with nf.custom_vjp",
+        "write it as a loop of arithmetic and of functions that have one",
     )  # fmt: skip
 
 
@@ -136,6 +138,7 @@ def _number(low: Lowering, ty: types.Type, made: Call) -> Value:
     (x,) = made.args
     if arrays.is_array(x):
         result = ir_type(made.type, low.loc)
+        assert isinstance(result, Array)
         return arrays.lazy_elementwise(low.b, [x], result, arrays.copied)
     return convert.coerce(low.b, x, ty, made.name)
 

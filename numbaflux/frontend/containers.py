@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 from numba.core import types
@@ -29,8 +29,8 @@ from numbaflux.frontend.values import (
     rebuild,
     same_shape,
 )
-from numbaflux.ir.build import Builder, full_slice, index
-from numbaflux.ir.nodes import BOOL, I64, Array, Atom, Block, Const, Opaque, Scalar
+from numbaflux.ir.build import Builder, array_of, full_slice, index
+from numbaflux.ir.nodes import BOOL, I64, Array, Atom, Block, Const, Opaque, Scalar, Type
 
 if TYPE_CHECKING:
     from numbaflux.frontend.lower import Lowering
@@ -70,6 +70,8 @@ def items_of(low: Lowering, v: Value) -> Items:
             return Items(b.load(length, [ZERO], "n"), lambda k, name="t": b.load(cells, [k], name))
         case IterValue(kind):
             return ITERATORS[kind](low, v)
+        case _:
+            pass
     if isinstance(v, arrays.Lazy):
         v = arrays.materialise(b, v)
     if is_atom(v) and isinstance(v.type, Array):
@@ -100,9 +102,9 @@ def trips(b: Builder, start: Atom, stop: Atom, step: Atom) -> Atom:
         span = b.select(up, b.sub(stop, start), b.sub(start, stop))
         stride = b.prim("abs", step)
     else:
-        up = step.value > 0
-        span = b.sub(stop, start, "n") if up else b.sub(start, stop, "n")
-        stride = index(abs(step.value))
+        by = int(step.value)
+        span = b.sub(stop, start, "n") if by > 0 else b.sub(start, stop, "n")
+        stride = index(abs(by))
     if stride == ONE:
         return span
     return b.prim("floordiv", b.add(span, b.sub(stride, ONE)), stride, name="n")
@@ -115,7 +117,8 @@ def range_value(b: Builder, args: Sequence[Atom], parallel: bool = False) -> Ran
         start, stop = args[0], args[1]
     if len(args) > 2:
         step = args[2]
-    return RangeValue(*(number(b, a, I64) for a in (start, stop, step)), parallel)
+    start, stop, step = (number(b, a, I64) for a in (start, stop, step))
+    return RangeValue(start, stop, step, parallel)
 
 
 def _rows(b: Builder, a: Atom) -> Items:
@@ -142,11 +145,15 @@ def _enumerate(low: Lowering, v: IterValue) -> Items:
 
 def _zip(low: Lowering, v: IterValue) -> Items:
     inner = [items_of(low, part) for part in v.parts]
-    count = reduce(lambda m, n: m if m == n else low.b.prim("min", m, n), [i.count for i in inner])
+    count = reduce(partial(_shorter, low.b), [i.count for i in inner])
     unrolled = None
     if inner and all(i.unrolled is not None for i in inner):
         unrolled = tuple(TupleValue(row) for row in zip(*(i.unrolled or () for i in inner)))
     return Items(count, lambda k, name="t": TupleValue(tuple(i.at(k) for i in inner)), unrolled)
+
+
+def _shorter(b: Builder, m: Atom, n: Atom) -> Atom:
+    return m if m == n else b.prim("min", m, n)
 
 
 def _cells(b: Builder, shape: Sequence[Atom]) -> tuple[Atom, Callable[[Atom], list[Atom]]]:
@@ -213,15 +220,14 @@ def _pick_atom(b: Builder, atoms: Sequence[Atom], k: Atom) -> Atom:
         if isinstance(type, Scalar):
             result = b.select(found, here, other)
         else:
-            arms = [Block(yields=(a,)) for a in (here, other)]
-            (result,) = b.if_(found, *arms)
+            (result,) = b.if_(found, Block(yields=(here,)), Block(yields=(other,)))
     return result
 
 
 def tuple_item(low: Lowering, v: TupleValue, k: Value) -> Value:
     """v[k]; a computed k must be in range."""
     if isinstance(k, Const):
-        return v.items[k.value]
+        return v.items[int(k.value)]
     b, n = low.b, index(len(v.items))
     k = wrapped(b, number(b, k, I64), n)
     outside(b, k, n, "tuple index out of range")
@@ -231,7 +237,7 @@ def tuple_item(low: Lowering, v: TupleValue, k: Value) -> Value:
 def wrapped(b: Builder, k: Atom, n: Atom) -> Atom:
     """An index counted from the start."""
     if isinstance(k, Const):
-        return k if k.value >= 0 else b.add(n, k)
+        return k if int(k.value) >= 0 else b.add(n, k)
     return b.select(b.prim("lt", k, ZERO), b.add(k, n), k)
 
 
@@ -260,6 +266,7 @@ def compare(low: Lowering, op: str, v: TupleValue, w: TupleValue) -> Atom:
 def _item_test(low: Lowering, op: str, x: Value, y: Value) -> Atom:
     if isinstance(x, TupleValue) and isinstance(y, TupleValue):
         return compare(low, op, x, y)
+    assert is_atom(x) and is_atom(y)
     return low.b.prim(op, *common(low.b, [x, y]), type=BOOL)
 
 
@@ -275,13 +282,18 @@ def new_list(low: Lowering, items: Sequence[Value], ty: types.List, name: str) -
             f"a list of {ty.dtype} that grows", "only lists of numbers may grow",
             "use one array with a further axis",
         )  # fmt: skip
-    b, element = low.b, ir_type(ty.dtype, low.loc)
+    b, made = low.b, _empty_list(low.b, ir_type(ty.dtype, low.loc), name)
+    for i, item in enumerate(items):
+        b.store(made.cells, [index(i)], convert.coerce(b, item, ty.dtype))
+    if items:
+        b.store(made.length, [ZERO], index(len(items)))
+    return made
+
+
+def _empty_list(b: Builder, element: Type, name: str) -> ListValue:
+    assert isinstance(element, Scalar | Array)
     cells = b.alloc([ZERO], Array(element, 1, grows=True), zero=False, name=name)
     length = b.alloc([ONE], Array(I64, 1), zero=True, name=f"n_{name}")
-    for i, item in enumerate(items):
-        b.store(cells, [index(i)], convert.coerce(b, item, ty.dtype))
-    if items:
-        b.store(length, [ZERO], index(len(items)))
     return ListValue(cells, length)
 
 
@@ -289,25 +301,21 @@ def repeated(low: Lowering, v: Value, n: Atom, name: str) -> Value:
     """list * n."""
     b = low.b
     items = items_of(low, v)
-    first = items.at(ZERO)
-    cells = b.alloc([ZERO], Array(first.type, 1, grows=True), zero=False, name=name)
-    length = b.alloc([ONE], Array(I64, 1), zero=True, name=f"n_{name}")
+    made = _empty_list(b, items.at(ZERO).type, name)
     with b.for_(number(b, n, I64)) as outer, b.for_(items.count) as inner:
         at = b.add(b.mul(outer.k, items.count), inner.k)
-        b.store(cells, [at], items.at(inner.k))
-        b.store(length, [ZERO], b.add(at, ONE))
-    return ListValue(cells, length)
+        b.store(made.cells, [at], items.at(inner.k))
+        b.store(made.length, [ZERO], b.add(at, ONE))
+    return made
 
 
 def copied(low: Lowering, items: Items, ty: types.List, name: str) -> Value:
     """A list with the given items."""
-    b, element = low.b, ir_type(ty.dtype, low.loc)
-    cells = b.alloc([ZERO], Array(element, 1, grows=True), zero=False, name=name)
-    length = b.alloc([ONE], Array(I64, 1), zero=True, name=f"n_{name}")
+    b, made = low.b, _empty_list(low.b, ir_type(ty.dtype, low.loc), name)
     with b.for_(items.count) as loop:
-        b.store(cells, [loop.k], convert.coerce(b, items.at(loop.k), ty.dtype))
-        b.store(length, [ZERO], b.add(loop.k, ONE))
-    return ListValue(cells, length)
+        b.store(made.cells, [loop.k], convert.coerce(b, items.at(loop.k), ty.dtype))
+        b.store(made.length, [ZERO], b.add(loop.k, ONE))
+    return made
 
 
 def list_item(low: Lowering, v: ListValue, k: Atom) -> tuple[Atom, Atom]:
@@ -322,7 +330,7 @@ def list_item(low: Lowering, v: ListValue, k: Atom) -> tuple[Atom, Atom]:
 def list_append(low: Lowering, v: ListValue, call: Call) -> None:
     b = low.b
     n = b.load(v.length, [ZERO], "n")
-    element = v.cells.type.element
+    element = array_of(v.cells).element
     b.store(v.cells, [n], convert.to_type(b, call.args[1], element))
     b.store(v.length, [ZERO], b.add(n, ONE))
 

@@ -53,7 +53,8 @@ def to_type(b: Builder, a: Atom, type: Type, name: str = "t") -> Atom:
             return scalars.convert(b, a, type, name)
         case Array(), Array() if a.type.ndim == type.ndim:
             return b.view(a, Index((full_slice(),) * type.ndim), type, name)
-    return a
+        case _:
+            return a
 
 
 def unify(a: Type, c: Type) -> Type | None:
@@ -64,7 +65,8 @@ def unify(a: Type, c: Type) -> Type | None:
         case Array(), Array() if a.ndim == c.ndim and a.element == c.element:
             layout = a.layout if a.layout == c.layout else "A"
             return Array(a.element, a.ndim, layout, readonly=a.readonly or c.readonly)
-    return a if a == c else None
+        case _:
+            return a if a == c else None
 
 
 def placeholder(b: Builder, ty: types.Type, name: str = "t") -> Value | None:
@@ -108,7 +110,8 @@ def empty(b: Builder, type: Type, name: str = "t") -> Atom | None:
         case Array(grows=False):
             fresh = Array(type.element, type.ndim, "C")
             return to_type(b, b.alloc([index(0)] * type.ndim, fresh, name=name), type, name)
-    return None
+        case _:
+            return None
 
 
 def truth(b: Builder, v: Value, loc: Loc) -> Atom:
@@ -120,10 +123,12 @@ def truth(b: Builder, v: Value, loc: Loc) -> Atom:
             return Const(bool(value), BOOL)
         case ListValue(_, length):
             return b.prim("gt", b.load(length, [index(0)]), index(0))
-    if is_atom(v) and isinstance(v.type, Scalar):
-        return scalars.convert(b, v, BOOL)
-    if isinstance(v, Const):
-        return Const(bool(v.value), BOOL)
+        case _ if is_atom(v) and isinstance(v.type, Scalar):
+            return scalars.convert(b, v, BOOL)
+        case Const(value):
+            return Const(bool(value), BOOL)
+        case _:
+            pass
     raise UnsupportedError(
         f"the truth of {describe(v)}", loc, "it is not a number", "compare it with something"
     )
@@ -146,9 +151,10 @@ def describe(v: Any) -> str:
             return "a list"
         case IterValue(kind):
             return f"an iterator ({kind})"
-    if is_atom(v):
-        return f"an array {v.type}" if isinstance(v.type, Array) else f"a {v.type}"
-    return "an array expression"
+        case _ if is_atom(v):
+            return f"an array {v.type}" if isinstance(v.type, Array) else f"a {v.type}"
+        case _:
+            return "an array expression"
 
 
 def movable(v: Value) -> bool:

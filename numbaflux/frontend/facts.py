@@ -48,6 +48,8 @@ def facts(typed: Typed) -> Facts:
                     wishes.setdefault(source, name)
             case ir.Assign(target=ir.Var(name=name), value=ir.Expr(op="phi")):
                 phis.add(name)
+            case _:
+                pass
     for name in wishes:
         while plain(wishes[name]) == "t" and wishes[name] in wishes:
             wishes[name] = wishes[wishes[name]]
@@ -84,6 +86,8 @@ def _grown(typed: Typed, stmt: Any) -> Iterator[types.Type]:
         case ir.Assign(value=ir.Expr(op="call") as e):
             if isinstance(typed.typemap.get(e.func.name), types.Dispatcher):
                 yield from lists(*(a.name for a in e.args))
+        case _:
+            return
 
 
 # ---- fusion ----------------------------------------------------------------------------------

@@ -117,7 +117,9 @@ def _check_statement(typed: Typed, stmt: Any) -> None:
     for ty in _within(typed.typemap.get(stmt.target.name)):
         for kinds, what, why, instead in TYPES:
             if isinstance(ty, kinds):
-                _refuse(typed, stmt.loc, what, why, instead)
+                argument = isinstance(stmt.value, ir.Arg)
+                where = typed.loc if argument else loc_of(stmt.loc, typed.py_func)
+                raise UnsupportedError(what, where, why, instead)
 
 
 def _within(ty: Any) -> Iterator[types.Type]:

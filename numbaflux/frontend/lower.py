@@ -194,7 +194,7 @@ class Lowering:
         if all(falls):
             self.join(cond, yes, no, after)
         elif any(falls):
-            self.abort(cond, *sides, falls[0])
+            self.abort(cond, yes, no, falls[0])
         else:
             self.b.if_(cond, yes.arm.block, no.arm.block)
         return any(falls)

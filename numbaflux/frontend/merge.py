@@ -82,10 +82,11 @@ class Arms:
         """A value of the same kind that nobody reads, written at the end of an arm."""
         with self.b.arm() as written:
             atoms = [convert.empty(self.b, a.type) for a in leaves(v)]
-        if any(a is None for a in atoms) or not same_shape(v, v):
+        found = [a for a in atoms if a is not None]
+        if len(found) < len(atoms) or not same_shape(v, v):
             return None
         self.stmts[arm].extend(written.block.stmts)
-        return rebuild(v, iter(atoms))
+        return rebuild(v, iter(found))
 
     def alike(self, pair: tuple[Atom, Atom]) -> tuple[Atom, Atom]:
         """The two atoms in one type."""

@@ -77,6 +77,7 @@ def in_place(
     if isinstance(y, arrays.Lazy) and low.may_alias(y, x):
         y = arrays.materialise(low.b, y)
     wide = convert.unify(arrays.element_type(x), arrays.element_type(y))
+    assert isinstance(wide, Scalar)
     fn = _element_fn(low, op, [x, y], wide)
     return arrays.elementwise(low.b, [x, y], x.type, fn, out=x)
 
@@ -123,6 +124,7 @@ def elementwise(low: Lowering, op: Any, args: Sequence[Value], ty: types.Type) -
     if not isinstance(result, Array):  # arrays without an axis
         args = [arrays.element(low.b, a, []) for a in args]
         return on_scalars(low, op, args, None, ty)
+    assert isinstance(result.element, Scalar)
     fn = _element_fn(low, op, args, result.element)
     value = arrays.lazy_elementwise(low.b, args, result, fn)
     low.remember_operands(value, args)

@@ -72,7 +72,8 @@ def argument(name: str, ty: types.Type, loc: Loc) -> Tree:
                 f"the argument `{name}` of type {ty}", loc,
                 "derivatives are of numbers, arrays and tuples of them", "pass an array or a tuple",
             )  # fmt: skip
-    return Leaf(Var(name, ir_type(ty, loc)))
+        case _:
+            return Leaf(Var(name, ir_type(ty, loc)))
 
 
 def _value(tree: Tree) -> Value:
@@ -94,6 +95,8 @@ def _tree(v: Value, loc: Loc) -> Tree:
             return Tuple(tuple(_tree(i, loc) for i in items), cls)
         case Known(None):
             return Fixed(None)
+        case _:
+            pass
     raise UnsupportedError(
         f"{convert.describe(v)} as a result", loc,
         "derivatives are of numbers, arrays and tuples of them", "return an array or a tuple",

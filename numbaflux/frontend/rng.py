@@ -60,7 +60,8 @@ def _filled(low: Lowering, call: Call, draw: Callable[[], Atom], size: Sequence[
         number(b, n, I64) for s in size for n in (s.items if isinstance(s, TupleValue) else (s,))
     ]
     out = b.alloc(lengths, type, zero=False, name=call.name)
-    arrays.loops(b, lengths, lambda at: b.store(out, at, number(b, draw(), type.element)))
+    element = arrays.element_type(out)
+    arrays.loops(b, lengths, lambda at: b.store(out, at, number(b, draw(), element)))
     return out
 
 
@@ -118,7 +119,9 @@ def _shuffled(low: Lowering, x: Atom) -> Atom:
     b = low.b
     (order,) = b.extern("permutation", b.dim(x, 0), types=[Array(I64, 1)], name="order")
     rest = [full_slice()] * (arrays.rank(x) - 1)
-    return indexing.get_items(b, x, [order, *rest], Array(x.type.element, x.type.ndim))
+    return indexing.get_items(
+        b, x, [order, *rest], Array(arrays.element_type(x), arrays.rank(x))
+    )
 
 
 def _choice(low: Lowering, call: Call) -> Value | None:

@@ -218,11 +218,16 @@ def _abs(b: Builder, args: Sequence[Atom], type: Scalar) -> Atom:
 @_means(operator.pow, operator.ipow, pow, math.pow, np.power, np.float_power)
 def _pow(b: Builder, args: Sequence[Atom], type: Scalar) -> Atom:
     x, n = convert(b, args[0], type), args[1]
-    if isinstance(n, Const) and n.type.is_float and abs(n.value) <= 64 and n.value % 1 == 0:
+    if isinstance(n, Const) and n.type.is_float and _is_small_whole(float(n.value)):
         n = Const(int(n.value), I64)  # x ** 2.0 is x ** 2
     if n.type.is_float:
         return b.prim("pow", x, convert(b, n, type), type=type)
-    return b.prim("ipow", x, n if n.type.is_int else convert(b, n, I64), type=type)
+    whole = isinstance(n.type, Scalar) and n.type.is_int
+    return b.prim("ipow", x, n if whole else convert(b, n, I64), type=type)
+
+
+def _is_small_whole(x: float) -> bool:
+    return abs(x) <= 64 and x % 1 == 0
 
 
 @_means(math.log, np.log)
@@ -301,7 +306,8 @@ def _sinc(b: Builder, args: Sequence[Atom], type: Scalar) -> Atom:
 
 @_means(np.where)
 def _where(b: Builder, args: Sequence[Atom], type: Scalar) -> Atom:
-    return b.select(convert(b, args[0], BOOL), *alike(b, args[1:], type))
+    x, y = alike(b, args[1:], type)
+    return b.select(convert(b, args[0], BOOL), x, y)
 
 
 @_means(np.clip)

@@ -92,7 +92,9 @@ def folded(signature: Any, types_given: tuple[types.Type, ...]) -> tuple[types.T
     for p in signature.parameters.values():
         if p.kind is p.VAR_POSITIONAL:
             star = isinstance(rest[0], types.BaseTuple) if len(rest) == 1 else False
-            found.append(rest.pop(0) if star else types.StarArgTuple.from_types(tuple(rest)))
+            ty = rest[0] if star else types.StarArgTuple.from_types(tuple(rest))
+            assert ty is not None
+            found.append(ty)
             rest = []
         elif rest:
             ty = rest.pop(0)

@@ -79,6 +79,8 @@ def evaluate(low: Lowering, name: str, ty: types.Type, value: Any, wish: str) ->
             handle = EXPRESSIONS.get(value.op)
             if handle is not None:
                 return handle(low, name, value, wish)
+        case _:
+            pass
     raise low.unsupported(
         f"`{getattr(value, 'op', value)}`", "numbaflux does not read this construct",
         "use arrays, tuples and numbers",
@@ -261,4 +263,5 @@ def _message(low: Lowering, arg: Any) -> Atom | None:
             return index(arg)
         case float():
             return const(arg)
-    return None
+        case _:
+            return None

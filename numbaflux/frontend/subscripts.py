@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from numba.core import types
 
@@ -22,7 +22,7 @@ from numbaflux.frontend.values import (
     is_atom,
     known,
 )
-from numbaflux.ir.build import full_slice
+from numbaflux.ir.build import array_of, full_slice
 from numbaflux.ir.nodes import I64, Array, Atom, Const, Scalar, Slice, Var
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ def _item(low: Lowering, part: Value) -> Item:
         case Known(None):
             return None
         case TupleValue():
-            return arrays.as_array(b, tuple(part.items))
+            return arrays.materialise(b, arrays.as_array(b, tuple(part.items)))
+        case _:
+            pass
     if arrays.is_array(part):
         return arrays.materialise(b, part)
     if is_atom(part) and isinstance(part.type, Scalar):
@@ -77,8 +79,14 @@ def _item(low: Lowering, part: Value) -> Item:
     )  # fmt: skip
 
 
-def _is_scalar(item: Item) -> bool:
+def _is_scalar(item: Item) -> TypeGuard[Atom]:
     return item is not None and not isinstance(item, Slice) and isinstance(item.type, Scalar)
+
+
+def _element(base: Atom, items: Sequence[Item]) -> list[Atom] | None:
+    """The items where they are the index of one element, None where they are not."""
+    found = [item for item in items if _is_scalar(item)]
+    return found if len(found) == len(items) == arrays.rank(base) else None
 
 
 def get(low: Lowering, base: Value, where: Value, ty: types.Type, name: str) -> Value:
@@ -99,6 +107,8 @@ def get(low: Lowering, base: Value, where: Value, ty: types.Type, name: str) -> 
         case IterValue("flat"):
             items = containers.items_of(low, base)
             return items.at(containers.wrapped(b, number(b, where, I64), items.count))
+        case _:
+            pass
     if isinstance(base, arrays.Lazy):
         base = arrays.materialise(b, base)
     if not (is_atom(base) and isinstance(base.type, Array)):
@@ -107,11 +117,14 @@ def get(low: Lowering, base: Value, where: Value, ty: types.Type, name: str) -> 
             "use an array",
         )  # fmt: skip
     items = array_items(low, base, where)
-    if len(items) == arrays.rank(base) and all(map(_is_scalar, items)):
-        return b.load(base, items, name)
+    at = _element(base, items)
+    if at is not None:
+        return b.load(base, at, name)
+    type = ir_type(ty, low.loc)
+    assert isinstance(type, Array)
     if any(isinstance(i, Var) and isinstance(i.type, Array) for i in items):
-        return indexing.get_items(b, base, items, ir_type(ty, low.loc))
-    result = views.view(b, base, items, ir_type(ty, low.loc), name if name != "t" else "v")
+        return indexing.get_items(b, base, items, type)
+    result = views.view(b, base, items, type, name if name != "t" else "v")
     low.views[result] = (base, tuple(items))
     return result
 
@@ -127,8 +140,11 @@ def put(low: Lowering, base: Value, where: Value, value: Value) -> None:
     """base[where] = value"""
     b = low.b
     if isinstance(base, ListValue):
+        if isinstance(where, SliceValue):
+            raise low.unsupported("a store into a slice of a list", "the items behind it would move",
+                                  "store item by item, or use an array")  # fmt: skip
         k, _ = containers.list_item(low, base, where)
-        element = base.cells.type.element
+        element = array_of(base.cells).element
         b.store(base.cells, [k], convert.to_type(b, value, element))
         return
     if not (is_atom(base) and isinstance(base.type, Array)):
@@ -138,10 +154,11 @@ def put(low: Lowering, base: Value, where: Value, value: Value) -> None:
     items = array_items(low, base, where)
     if isinstance(value, TupleValue):
         value = arrays.as_array(b, tuple(value.items))
-    if len(items) == arrays.rank(base) and all(map(_is_scalar, items)):
+    at = _element(base, items)
+    if at is not None:
         if arrays.is_array(value):
             value = arrays.element(b, value, [])
-        b.store(base, items, number(b, value, base.type.element))
+        b.store(base, at, number(b, value, arrays.element_type(base)))
     elif any(isinstance(i, Var) and isinstance(i.type, Array) for i in items):
         indexing.set_items(b, base, items, value)
     elif not _is_view(low, value, base, items):  # x[i:j] += y has already written there
@@ -169,4 +186,5 @@ def constant_index(low: Lowering, index: object) -> Value:
             return Known(index)
         case int():
             return Const(index, I64)
-    return Known(index)
+        case _:
+            return Known(index)

@@ -12,6 +12,7 @@ A `When(label, body)` runs its body if `go` is that label, and otherwise nothing
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from numba.core import ir
 
@@ -23,7 +24,7 @@ RESULT = "$result"  # the name that holds what is returned
 class Do:
     """One of Numba's statements: Assign (never of a phi), SetItem, StaticSetItem, Print, ..."""
 
-    stmt: ir.Stmt
+    stmt: Any  # ir.Stmt, but that class does not declare the `loc` all statements have
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Repeat:
 class Raise:
     """A StaticRaise or DynamicRaise of Numba's: control does not come back."""
 
-    stmt: ir.Stmt
+    stmt: ir.StaticRaise | ir.DynamicRaise
 
 
 Node = Do | Set | Goto | When | Branch | Each | Repeat | Raise

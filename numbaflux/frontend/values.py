@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from numba.core import types
 
@@ -132,7 +132,8 @@ def ir_type(ty: types.Type, loc: Loc | None = None) -> Type:
                 f"a complex number ({ty})", loc, "derivatives are of real functions",
                 "keep the real and the imaginary part in two variables",
             )  # fmt: skip
-    return Opaque(ty)
+        case _:
+            return Opaque(ty)
 
 
 def scalar_type(ty: types.Type, loc: Loc | None) -> Scalar:
@@ -158,14 +159,14 @@ def tuple_parts(ty: types.Type) -> tuple[tuple[types.Type, ...], type | None] | 
     """The item types and the namedtuple class of a tuple type, None for any other type."""
     if not isinstance(ty, types.BaseTuple):
         return None
-    cls = getattr(ty, "instance_class", None)
-    return tuple(ty.types), cls
+    made: Any = ty  # Numba declares the item types in the subclasses only
+    return tuple(made.types), getattr(ty, "instance_class", None)
 
 
 # ---- values as atoms -----------------------------------------------------------------------------
 
 
-def is_atom(v: Value) -> bool:
+def is_atom(v: Value) -> TypeGuard[Atom]:
     return isinstance(v, Var | Const | Global)
 
 
@@ -188,6 +189,8 @@ def leaves(v: Value) -> Iterator[Atom]:
                 yield start
         case Method(owner):
             yield from leaves(owner)
+        case _:
+            return
 
 
 def rebuild(v: Value, atoms: Iterator[Atom]) -> Value:
@@ -210,7 +213,8 @@ def rebuild(v: Value, atoms: Iterator[Atom]) -> Value:
             return replace(v, parts=new, start=maybe(start))
         case Method(owner):
             return replace(v, owner=rebuild(owner, atoms))
-    return v
+        case _:
+            return v
 
 
 def same_shape(v: Value, w: Value) -> bool:
@@ -231,7 +235,8 @@ def same_shape(v: Value, w: Value) -> bool:
             return v.parallel == w.parallel
         case IterValue(), IterValue():
             return v.kind == w.kind and all(map(same_shape, v.parts, w.parts))
-    return False
+        case _:
+            return False
 
 
 def known(v: Value, default: Any = None) -> Any:
@@ -242,7 +247,8 @@ def known(v: Value, default: Any = None) -> Any:
         case TupleValue(items):
             found = tuple(known(i, default) for i in items)
             return default if any(f is default for f in found) else found
-    return default
+        case _:
+            return default
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,8 @@ class Writer(Builder):
                 length = self._length(base, items, axis, name)
                 if length is not None:
                     return length
+            case _:
+                pass
         return self._once((array, axis), lambda: super(Writer, self).dim(array, axis, name))
 
     def _length(self, base: Atom, items: tuple, axis: int, name: str) -> Atom | None:
@@ -111,8 +113,8 @@ class Writer(Builder):
 
 def _dropped(s: Slice) -> int | None:
     """How many items a slice leaves out at the two ends, if that does not depend on values."""
-    start = 0 if s.start is None else s.start.value if isinstance(s.start, Const) else -1
-    stop = 0 if s.stop is None else s.stop.value if isinstance(s.stop, Const) else 1
+    start = 0 if s.start is None else int(s.start.value) if isinstance(s.start, Const) else -1
+    stop = 0 if s.stop is None else int(s.stop.value) if isinstance(s.stop, Const) else 1
     if start < 0 or stop > 0 or (s.stop is not None and stop == 0):
         return None
     return start - stop if s.step is None or s.step == index(1) else None

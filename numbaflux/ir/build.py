@@ -58,7 +58,7 @@ from numbaflux.ir.walk import clone
 TRUTHS = {"eq", "ne", "lt", "le", "gt", "ge", "not", "and", "or", "isnan", "isinf", "isfinite"}
 
 
-def const(value: float | int | bool, type: Type = F64) -> Const:
+def const(value: float | int | bool | np.number | np.bool_, type: Type = F64) -> Const:
     """A constant of the given scalar type, its value converted to it."""
     assert isinstance(type, Scalar)
     return Const(type.numpy.type(value).item(), type)
@@ -70,6 +70,11 @@ def index(value: int) -> Const:
 
 def zero_of(type: Type) -> Const:
     return const(0, type)
+
+
+def var_of(a: Atom) -> Var:
+    assert isinstance(a, Var), f"{a} is not a variable"
+    return a
 
 
 def array_of(a: Atom) -> Array:
@@ -145,7 +150,9 @@ class Builder:
     def select(self, cond: Atom, x: Atom, y: Atom, name: str = "t") -> Atom:
         return self.prim("select", cond, x, y, name=name)
 
-    def extern(self, routine: str, *args: Atom, types: Sequence[Type], name: str = "t") -> tuple:
+    def extern(
+        self, routine: str, *args: Atom, types: Sequence[Type], name: str = "t"
+    ) -> tuple[Var, ...]:
         results = tuple(Var(name, t) for t in types)
         self.append(Extern(results, routine, args, self.loc))
         return results
@@ -233,7 +240,9 @@ class Builder:
             yield region
         region.block = Block((), tuple(stmts), tuple(region.yields))
 
-    def if_(self, cond: Atom, then: Block, orelse: Block, names: Sequence[str] | None = None):
+    def if_(
+        self, cond: Atom, then: Block, orelse: Block, names: Sequence[str] | None = None
+    ) -> tuple[Var, ...]:
         """The results of an If over two finished arms (see `arm`)."""
         names = names or [_name(a) for a in then.yields]
         results = tuple(Var(n, a.type) for n, a in zip(names, then.yields, strict=True))
@@ -276,7 +285,8 @@ def fold(op: str, args: tuple[Atom, ...], type: Type) -> Atom | None:
     """The atom op(args) is known to be, or None. Folds exactly, but for the sign of a zero."""
     if op == "cast":
         return args[0] if args[0].type == type else _evaluate(op, args, type)
-    a, b = args[0], args[1] if len(args) > 1 else None
+    a, *rest = args
+    b = rest[0] if rest else None
     match op:
         case "add" if _is(a, 0):
             return b
@@ -304,7 +314,8 @@ def fold(op: str, args: tuple[Atom, ...], type: Type) -> Atom | None:
             return args[1] if a.value else args[2]
         case "select" if args[1] == args[2]:
             return args[1]
-    return _evaluate(op, args, type)
+        case _:
+            return _evaluate(op, args, type)
 
 
 def _is(a: Atom | None, value: float | bool) -> bool:
@@ -313,7 +324,11 @@ def _is(a: Atom | None, value: float | bool) -> bool:
 
 def _evaluate(op: str, args: tuple[Atom, ...], type: Type) -> Const | None:
     """op of constants, where NumPy computes it without a complaint."""
-    values = [a.type.numpy.type(a.value) for a in args if isinstance(a, Const) and _known(a)]
+    values = [
+        a.type.numpy.type(a.value)
+        for a in args
+        if isinstance(a, Const) and isinstance(a.type, Scalar)
+    ]
     if len(values) < len(args) or not isinstance(type, Scalar):
         return None
     try:
@@ -321,7 +336,3 @@ def _evaluate(op: str, args: tuple[Atom, ...], type: Type) -> Const | None:
             return const(OPS[op].value(*values), type)
     except (ArithmeticError, ValueError, OverflowError):
         return None
-
-
-def _known(a: Atom) -> bool:
-    return isinstance(a.type, Scalar)

@@ -16,6 +16,7 @@ from numbaflux.ir.nodes import (
     Array,
     Atom,
     Block,
+    Call,
     Const,
     Custom,
     Dim,
@@ -119,6 +120,9 @@ def _run(stmt: Stmt, env: dict[Var, Any]) -> None:
             env.update((r, _of_type(v, r.type)) for r, v in zip(results, found, strict=True))
         case Custom(results, rules, args):
             found = interpret(rules.primal, [get(a) for a in args])
+            env.update(zip(results, found, strict=True))
+        case Call(results, callee, args):
+            found = interpret(callee.function, [get(a) for a in args])
             env.update(zip(results, found, strict=True))
         case Alloc(result, shape, zero):
             env[result] = _alloc(result.type, place(shape), zero)

@@ -2,7 +2,7 @@
 
     function  ::=  name(params) block
     block     ::=  params  stmts  yields
-    stmt      ::=  Prim | Extern | Custom                          scalars
+    stmt      ::=  Prim | Extern | Custom | Call                   scalars and calls
                 |  Alloc | Load | Store | Accumulate | View | Dim | Gemm   memory
                 |  If | For | While                                regions
                 |  Raise | Print                                   effects
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -204,6 +205,35 @@ class Custom:
     loc: Loc = NOWHERE
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Callee:
+    """A function that is called, since it calls itself; two are the same only by identity.
+
+    `make` gives the function when it is first asked for, since it may refer to this very object.
+    `made`: what was once found out or derived, by name.
+    """
+
+    name: str
+    make: Callable[[], Function]
+    made: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def function(self) -> Function:
+        if "function" not in self.made:
+            self.made["function"] = self.make()
+        return self.made["function"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """results = callee(args): scalars; array arguments may be written."""
+
+    results: tuple[Var, ...]
+    callee: Callee
+    args: tuple[Atom, ...]
+    loc: Loc = NOWHERE
+
+
 # ---- memory ------------------------------------------------------------------------------------
 
 
@@ -381,7 +411,7 @@ class Print:
 
 
 Stmt = (
-    Prim | Extern | Custom | Alloc | Load | Store | Accumulate | View | Dim | Gemm
+    Prim | Extern | Custom | Call | Alloc | Load | Store | Accumulate | View | Dim | Gemm
     | If | For | While | Raise | Print
 )  # fmt: skip
 

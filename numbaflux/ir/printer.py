@@ -10,6 +10,7 @@ from numbaflux.ir.nodes import (
     Alloc,
     Atom,
     Block,
+    Call,
     Custom,
     Dim,
     Extern,
@@ -33,11 +34,13 @@ from numbaflux.ir.nodes import (
     While,
 )
 from numbaflux.ir.ops import OPS, ROUTINES, Op
+from numbaflux.ir.walk import callees
 
 
 def show(fn: Function) -> str:
-    """The function as text."""
-    return "\n".join(Printer(fn).lines)
+    """The function as text, below the functions that it calls."""
+    functions = [*(callee.function for callee in callees(fn)), fn]
+    return "\n\n".join("\n".join(Printer(f).lines) for f in functions)
 
 
 class Printer:
@@ -125,6 +128,8 @@ class Printer:
                 return f"{self._list(results)} = {call}"
             case Custom(results, rules, args):
                 return f"{self._list(results)} = {rules.name}({self._list(args)})"
+            case Call(results, callee, args):
+                return f"{self._results(results)}{callee.name}({self._list(args)})"
             case Alloc(result, shape, zero):
                 kind = "zeros" if zero else "empty"
                 return f"{self._typed(result)} = {kind}({self._list(shape)})"

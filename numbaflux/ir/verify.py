@@ -18,6 +18,7 @@ from numbaflux.ir.nodes import (
     Array,
     Atom,
     Block,
+    Call,
     Const,
     Custom,
     Dim,
@@ -44,7 +45,7 @@ from numbaflux.ir.nodes import (
 )
 from numbaflux.ir.ops import OPS, ROUTINES
 from numbaflux.ir.printer import Printer
-from numbaflux.ir.walk import defs, uses
+from numbaflux.ir.walk import callees, defs, uses
 
 AROUND = 5  # lines of IR shown before and after the fault
 
@@ -56,6 +57,8 @@ CLASSES = {"isnan", "isinf", "isfinite"}
 def verify(fn: Function) -> None:
     """Raise InternalError, with the IR around it, at the first invariant that does not hold."""
     _Checker(fn).run()
+    for callee in callees(fn):
+        _Checker(callee.function).run()
 
 
 class _Checker:
@@ -112,9 +115,11 @@ class _Checker:
                 self.check(routine in ROUTINES, f"a routine is in the table: {routine}")
                 self.check(len(args) == _arity(ROUTINES[routine].form), "number of arguments")
             case Custom(results, rules, args):
-                primal = rules.primal
-                self._same(args, [p.type for p in primal.params], "a call's arguments and params")
-                self._same(results, [r.type for r in primal.results], "a call's results")
+                self._call(results, rules.primal, args)
+            case Call(results, callee, args):
+                self._call(results, callee.function, args)
+                scalars = not any(isinstance(r.type, Array) for r in results)
+                self.check(scalars, "the results of a function that is called are scalars")
             case If() | For() | While():
                 self._regions(stmt)
             case Raise(cond, exception):
@@ -124,6 +129,10 @@ class _Checker:
                 pass
             case _:
                 self._memory(stmt)
+
+    def _call(self, results: Sequence[Var], fn: Function, args: Sequence[Atom]) -> None:
+        self._same(args, [p.type for p in fn.params], "a call's arguments and params")
+        self._same(results, [r.type for r in fn.results], "a call's results")
 
     def _memory(self, stmt: Alloc | Load | Store | Accumulate | View | Dim | Gemm) -> None:
         match stmt:

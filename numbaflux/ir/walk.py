@@ -14,6 +14,8 @@ from numbaflux.ir.nodes import (
     Alloc,
     Atom,
     Block,
+    Call,
+    Callee,
     Const,
     Custom,
     Dim,
@@ -42,7 +44,9 @@ from numbaflux.ir.nodes import (
 def uses(stmt: Stmt) -> tuple[Atom, ...]:
     """The atoms a statement reads itself, not those its regions read."""
     match stmt:
-        case Prim(args=args) | Extern(args=args) | Custom(args=args) | Print(args=args):
+        case Prim(args=args) | Extern(args=args) | Custom(args=args):
+            return args
+        case Call(args=args) | Print(args=args):
             return args
         case Alloc(shape=shape):
             return shape
@@ -73,7 +77,7 @@ def defs(stmt: Stmt) -> tuple[Var, ...]:
     match stmt:
         case Prim() | Alloc() | Load() | View() | Dim():
             return (stmt.result,)
-        case Extern() | Custom() | If() | For() | While():
+        case Extern() | Custom() | Call() | If() | For() | While():
             return stmt.results
         case Store() | Accumulate() | Gemm() | Raise() | Print():
             return ()
@@ -130,7 +134,7 @@ def map_atoms(stmt: Stmt, f: Callable[[Atom], Atom]) -> Stmt:
         return tuple(f(a) for a in atoms)
 
     match stmt:
-        case Prim() | Extern() | Custom() | Print():
+        case Prim() | Extern() | Custom() | Call() | Print():
             return replace(stmt, args=fs(stmt.args))
         case Alloc():
             return replace(stmt, shape=fs(stmt.shape))
@@ -161,7 +165,7 @@ def map_defs(stmt: Stmt, f: Callable[[Var], Var]) -> Stmt:
     match stmt:
         case Prim() | Alloc() | Load() | View() | Dim():
             return replace(stmt, result=f(stmt.result))
-        case Extern() | Custom() | If() | For() | While():
+        case Extern() | Custom() | Call() | If() | For() | While():
             return replace(stmt, results=tuple(f(v) for v in stmt.results))
         case Store() | Accumulate() | Gemm() | Raise() | Print():
             return stmt
@@ -221,6 +225,55 @@ def clone(block: Block, env: Mapping[Var, Atom] | None = None) -> tuple[Block, d
 def clone_function(fn: Function) -> Function:
     """The function with all its variables fresh, so that two copies may live in one program."""
     return replace(fn, block=clone(fn.block)[0])
+
+
+# ---- functions that are called -----------------------------------------------------------------
+
+
+def callees(fn: Function) -> list[Callee]:
+    """The functions that `fn` calls and those they call, each after those it calls itself."""
+    seen: set[Callee] = set()
+    found: list[Callee] = []
+
+    def visit(block: Block) -> None:
+        for stmt in walk(block):
+            if isinstance(stmt, Call) and stmt.callee not in seen:
+                seen.add(stmt.callee)
+                visit(stmt.callee.function.block)
+                found.append(stmt.callee)
+
+    visit(fn.block)
+    return found
+
+
+def everywhere(
+    fn: Function, f: Callable[[Function], Function], done: dict[Callee, Callee] | None = None
+) -> Function:
+    """f(fn), with `f` done to all functions it calls; `done`: which callee has become which."""
+    done = {} if done is None else done
+
+    def visit(block: Block) -> Block:
+        return replace(block, stmts=tuple(map_regions(one(s), visit) for s in block.stmts))
+
+    def one(stmt: Stmt) -> Stmt:
+        if not isinstance(stmt, Call):
+            return stmt
+        return replace(stmt, callee=callee_everywhere(stmt.callee, f, done))
+
+    fn = f(fn)
+    return replace(fn, block=visit(fn.block))
+
+
+def callee_everywhere(
+    callee: Callee, f: Callable[[Function], Function], done: dict[Callee, Callee]
+) -> Callee:
+    """The callee with `f` done to its function and to all that it calls."""
+    if callee not in done:
+        done[callee] = Callee(callee.name, lambda: everywhere(callee.function, f, done))
+    return done[callee]
+
+
+# ---- constants ---------------------------------------------------------------------------------
 
 
 def constant(a: Atom) -> object | None:

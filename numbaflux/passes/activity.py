@@ -18,6 +18,7 @@ from numbaflux.ir.nodes import (
     Array,
     Atom,
     Block,
+    Call,
     Custom,
     For,
     Function,
@@ -31,7 +32,7 @@ from numbaflux.ir.nodes import (
     While,
 )
 from numbaflux.ir.walk import defs, regions, uses, walk
-from numbaflux.passes.alias import Aliases, Site, written_array
+from numbaflux.passes.alias import Aliases, Site, written_arrays
 from numbaflux.rules.table import has_partial
 
 
@@ -64,9 +65,8 @@ class Activity:
 
     def acts(self, stmt: Stmt) -> bool:
         """Whether a statement, its regions included, does anything to an active value."""
-        array = written_array(stmt)
         return (
-            (array is not None and array in self)
+            any(array in self for array in written_arrays(stmt))
             or any(v in self for v in defs(stmt) if not isinstance(v.type, Array))
             or any(self.acts(s) for region in regions(stmt) for s in region.stmts)
         )
@@ -150,6 +150,9 @@ class _Flow:
                 case Custom(results=results, args=args):
                     if any(self.has(a) for a in args):
                         self.add(*results)
+                case Call(results=results, args=args):
+                    if any(self.has(a) for a in args):
+                        self.add(*results, *written_arrays(stmt))
                 case If() | For() | While():
                     self.follow(*_edges(stmt))
                 case _:
@@ -174,6 +177,9 @@ class _Flow:
                         self.add(a, b)
                 case Custom(results=results, args=args):
                     if any(self.has(r) for r in results):
+                        self.add(*args)
+                case Call(results=results, args=args):
+                    if any(self.has(a) for a in (*results, *written_arrays(stmt))):
                         self.add(*args)
                 case If() | For() | While():
                     self.follow(*((target, source) for source, target in _edges(stmt)))

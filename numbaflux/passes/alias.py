@@ -17,6 +17,8 @@ from numbaflux.ir.nodes import (
     Array,
     Atom,
     Block,
+    Call,
+    Callee,
     Custom,
     Extern,
     For,
@@ -64,8 +66,7 @@ class Aliases:
 
     def written(self, stmt: Stmt) -> frozenset[Site]:
         """The sites a statement itself may write, without its regions."""
-        target = written_array(stmt)
-        return self.of(target) if target is not None else frozenset()
+        return frozenset(s for target in written_arrays(stmt) for s in self.of(target))
 
     def written_in(self, block: Block) -> frozenset[Site]:
         """The sites that anything in a block may write."""
@@ -150,15 +151,28 @@ class _WithoutSharing(Aliases):
         return p in self._written
 
 
-def written_array(stmt: Stmt) -> Atom | None:
-    """The array a statement itself writes."""
+def written_arrays(stmt: Stmt) -> tuple[Atom, ...]:
+    """The arrays a statement itself may write."""
     match stmt:
         case Store(array=array) | Accumulate(array=array):
-            return array
+            return (array,)
         case Gemm(out=out):
-            return out
+            return (out,)
+        case Call(callee=callee, args=args):
+            return tuple(a for a, written in zip(args, written_by(callee)) if written)
         case _:
-            return None
+            return ()
+
+
+def written_by(callee: Callee) -> tuple[bool, ...]:
+    """For each parameter of a callee whether it may be written, the calls of itself included."""
+    fn, before = callee.function, None
+    if "written" not in callee.made:
+        callee.made["written"] = now = (False,) * len(fn.params)
+        while now != before:
+            found, before = written_params(fn), now
+            callee.made["written"] = now = tuple(p in found for p in fn.params)
+    return callee.made["written"]
 
 
 def written_params(fn: Function) -> tuple[Var, ...]:

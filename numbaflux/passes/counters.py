@@ -172,7 +172,8 @@ class _Threader:
 
     def if_(self, stmt: If, count: dict[Var, Atom] | None) -> If:
         if count is None:
-            return map_regions(stmt, lambda arm: self.block(arm, None))
+            then, orelse = self.block(stmt.then, None), self.block(stmt.orelse, None)
+            return replace(stmt, then=then, orelse=orelse)
         after_then, after_orelse = dict(count), dict(count)
         then = self.block(stmt.then, after_then)
         orelse = self.block(stmt.orelse, after_orelse)

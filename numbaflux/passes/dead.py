@@ -14,6 +14,8 @@ from numbaflux.ir.nodes import (
     Array,
     Atom,
     Block,
+    Call,
+    Callee,
     Custom,
     Extern,
     For,
@@ -30,13 +32,26 @@ from numbaflux.ir.nodes import (
     While,
 )
 from numbaflux.ir.ops import ROUTINES
-from numbaflux.ir.walk import defs, regions, uses
-from numbaflux.passes.alias import Aliases, Site, written_array
+from numbaflux.ir.walk import callees, defs, regions, uses, walk
+from numbaflux.passes.alias import Aliases, Site, written_arrays
 
 
 def dead_code(fn: Function) -> Function:
     """The function without statements, results and carried values that nobody can see."""
     return replace(fn, block=_Marks(fn).sweep(fn.block))
+
+
+def has_effects(callee: Callee) -> bool:
+    """Whether a call can be noticed by more than its results and the arrays it writes."""
+    if "effects" not in callee.made:
+        functions = (callee.function, *(c.function for c in callees(callee.function)))
+        callee.made["effects"] = any(_is_effect(s) for fn in functions for s in walk(fn.block))
+    return callee.made["effects"]
+
+
+def _is_effect(stmt: Stmt) -> bool:
+    drawn = isinstance(stmt, Extern) and not ROUTINES[stmt.routine].pure
+    return drawn or isinstance(stmt, Print | Raise)
 
 
 class _Marks:
@@ -84,14 +99,17 @@ class _Marks:
                 return True
             case Extern() if not ROUTINES[stmt.routine].pure:
                 return True
-            case Store() | Accumulate() | Gemm():
-                target = written_array(stmt)
-                assert target is not None
-                return isinstance(target, Global) or not self.sites.isdisjoint(
-                    self.alias.of(target)
-                )
+            case Call(callee=callee) if has_effects(callee):
+                return True
+            case Store() | Accumulate() | Gemm() | Call():
+                written = any(self._seen(a) for a in written_arrays(stmt))
+                return written or any(v in self.vars for v in defs(stmt))
             case _:
                 return any(v in self.vars for v in defs(stmt))
+
+    def _seen(self, array: Atom) -> bool:
+        """Whether somebody may look at the contents of an array."""
+        return isinstance(array, Global) or not self.sites.isdisjoint(self.alias.of(array))
 
     def _contents(self, stmt: Stmt) -> None:
         """Arrays whose contents a live statement reads."""
@@ -101,7 +119,7 @@ class _Marks:
             case Gemm(a=a, b=b):
                 self.read(a)
                 self.read(b)
-            case Extern(args=args) | Custom(args=args) | Print(args=args):
+            case Extern(args=args) | Custom(args=args) | Call(args=args) | Print(args=args):
                 for a in args:
                     self.read(a)
             case _:

@@ -6,10 +6,11 @@ table of available expressions.  A Load is available until something may write i
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
-from numbaflux.ir.build import fold
+from numbaflux.ir.build import array_of, fold
 from numbaflux.ir.nodes import (
     Alloc,
     Array,
@@ -37,6 +38,9 @@ from numbaflux.passes.dead import dead_code
 
 COMMUTE = {"add", "mul", "eq", "ne", "and", "or", "bitand", "bitor", "bitxor"}
 
+Key = tuple[Any, ...]  # of an expression: equal if two compute the same
+Available = dict[Key, Atom]  # the atoms that have the values of expressions
+
 
 def simplify(fn: Function) -> Function:
     """An equal function with less to do."""
@@ -52,7 +56,7 @@ class _Simplifier:
     def atom(self, a: Atom) -> Atom:
         return self.env.get(a, a) if isinstance(a, Var) else a
 
-    def block(self, block: Block, available: dict[Hashable, Atom]) -> Block:
+    def block(self, block: Block, available: Available) -> Block:
         """The block simplified; `available` is that of the enclosing block, not changed."""
         available = dict(available)
         stmts: list[Stmt] = []
@@ -60,7 +64,7 @@ class _Simplifier:
             stmts += self.stmt(stmt, available)
         return replace(block, stmts=tuple(stmts), yields=tuple(self.atom(a) for a in block.yields))
 
-    def stmt(self, stmt: Stmt, available: dict[Hashable, Atom]) -> Iterable[Stmt]:
+    def stmt(self, stmt: Stmt, available: Available) -> Iterable[Stmt]:
         old = stmt
         stmt = map_atoms(stmt, self.atom)
         if regions(stmt):
@@ -79,18 +83,17 @@ class _Simplifier:
         self.definition.update((v, stmt) for v in defs(stmt))
         return (stmt,)
 
-    def known(self, stmt: Stmt, available: dict[Hashable, Atom]) -> Atom | None:
+    def known(self, stmt: Stmt, available: Available) -> Atom | None:
         """An atom that already has the statement's value."""
         match stmt:
             case Prim(result=r, op=op, args=args):
-                folded = fold(op, args, r.type)
-                if folded is not None:
-                    return folded
+                found = fold(op, args, r.type)
             case Dim(array=array, axis=axis):
-                dim = self.dim(array, axis)
-                if dim is not None:
-                    return dim
-        return available.get(_key(stmt))
+                found = self.dim(array, axis)
+            case _:
+                found = None
+        key = _key(stmt)
+        return available.get(key) if found is None and key is not None else found
 
     def dim(self, array: Atom, axis: int) -> Atom | None:
         """The length of an axis where the definition of the array tells it."""
@@ -109,9 +112,11 @@ class _Simplifier:
                 item, base_axis = kept[axis]
                 if item == whole:
                     return self.dim(base, base_axis)
+            case _:
+                pass
         return None
 
-    def forget(self, available: dict[Hashable, Atom], stmt: Stmt) -> None:
+    def forget(self, available: Available, stmt: Stmt) -> None:
         """Drop the loads that a statement, its regions included, may make stale."""
         written = set(self.alias.written(stmt))
         for region in regions(stmt):
@@ -121,7 +126,7 @@ class _Simplifier:
                 if not written.isdisjoint(self.alias.of(key[1])):
                     del available[key]
 
-    def regions(self, stmt: Stmt, available: dict[Hashable, Atom]) -> Iterable[Stmt]:
+    def regions(self, stmt: Stmt, available: Available) -> Iterable[Stmt]:
         match stmt:
             case If(cond=Const(value=value)):
                 arm = self.block(stmt.then if value else stmt.orelse, available)
@@ -165,7 +170,7 @@ def _same(a: Atom, b: Atom) -> bool:
     return a is b or (isinstance(a, Const) and isinstance(b, Const) and _const(a) == _const(b))
 
 
-def _const(a: Const) -> Hashable:
+def _const(a: Const) -> Key:
     return (repr(a.value), a.type)  # repr: 0.0 is not -0.0, nan is nan
 
 
@@ -195,10 +200,10 @@ def _drop(stmt: If | For | While, gone: list[bool]) -> Stmt:
     return replace(stmt, results=pick(stmt.results), inits=pick(stmt.inits), body=body)
 
 
-def _key(stmt: Stmt) -> tuple | None:
+def _key(stmt: Stmt) -> Key | None:
     """What makes two statements compute the same, None if they never do."""
 
-    def atoms(values: Iterable[Atom]) -> tuple:
+    def atoms(values: Iterable[Atom]) -> Key:
         return tuple(_const(a) if isinstance(a, Const) else a for a in values)
 
     match stmt:
@@ -211,7 +216,7 @@ def _key(stmt: Stmt) -> tuple | None:
                     else parts
                 )
             return (Prim, op, parts, r.type)
-        case Dim(array=array, axis=axis) if not array.type.grows:
+        case Dim(array=array, axis=axis) if not array_of(array).grows:
             return (Dim, array, axis)
         case Load(array=array, index=index):
             return (Load, array, atoms(index))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 V = TypeVar("V", bound=Hashable)
 
@@ -33,15 +33,21 @@ def cheapest_cut(
     return tuple(graph.cut())
 
 
-_SOURCE, _SINK = ("source",), ("sink",)
+_SOURCE: Hashable = ("source",)
+_SINK: Hashable = ("sink",)
 
 
-class _Graph:
+class _Graph(Generic[V]):
     """The flow network: every value split into an entry and an exit, joined at its cost."""
 
-    def __init__(self, needed, operands, cost) -> None:
+    def __init__(
+        self,
+        needed: Iterable[V],
+        operands: Callable[[V], Iterable[V] | None],
+        cost: Callable[[V], float],
+    ) -> None:
         self.capacity: dict[Hashable, dict[Hashable, float]] = {_SOURCE: {}, _SINK: {}}
-        self.values = []
+        self.values: list[V] = []
         pending, seen = deque(needed), set(needed)
         for v in needed:
             self.edge((v, "out"), _SINK, float("inf"))
@@ -59,13 +65,13 @@ class _Graph:
                     seen.add(u)
                     pending.append(u)
 
-    def edge(self, a, b, capacity: float) -> None:
+    def edge(self, a: Hashable, b: Hashable, capacity: float) -> None:
         self.capacity.setdefault(a, {})[b] = capacity
         self.capacity.setdefault(b, {}).setdefault(a, 0.0)
 
-    def reach(self) -> dict:
+    def reach(self) -> dict[Hashable, Hashable]:
         """For all that flow can still reach from the source, where it came from."""
-        came = {_SOURCE: None}
+        came: dict[Hashable, Hashable] = {_SOURCE: None}
         pending = deque([_SOURCE])
         while pending:
             a = pending.popleft()
@@ -88,7 +94,7 @@ class _Graph:
                 self.capacity[a][b] -= room
                 self.capacity[b][a] += room
 
-    def cut(self) -> Iterable:
+    def cut(self) -> Iterable[V]:
         """The values whose entry is reached and whose exit is not: those nearest the sources."""
         came = self.reach()
         return (v for v in self.values if (v, "in") in came and (v, "out") not in came)

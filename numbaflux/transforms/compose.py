@@ -7,11 +7,11 @@ can be transformed again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from numbaflux.errors import NotDifferentiableError
-from numbaflux.ir.build import Builder, const, index
+from numbaflux.ir.build import Builder, const, index, var_of
 from numbaflux.ir.nodes import BOOL, TEXT, Array, Atom, Const, Function, Scalar, Var
 from numbaflux.ir.trees import Fixed, Leaf, Program, Tree, Tuple, leaves, map_tree, with_leaves
 from numbaflux.passes.alias import written_params
@@ -100,14 +100,14 @@ def pull(
     return Pulled(out[:n], {**shadows, **dict(zip(scalars, out[n:]))})
 
 
-def fresh_shadows(b: Builder, fn: Function, wrt: tuple[Var, ...]) -> dict[Atom, Atom]:
+def fresh_shadows(b: Builder, fn: Function, wrt: tuple[Var, ...]) -> dict[Var, Atom]:
     """A zeroed shadow for every array in `wrt`.
 
     An array that may be written can be another argument too, under another name: then both have
     one shadow, and so all arrays that may be that one have a shadow here.
     """
     written = written_params(fn)
-    shadows: dict[Atom, Atom] = {}
+    shadows: dict[Var, Atom] = {}
     for p in fn.params:
         rivals = [q for q in fn.params if _confusable(p, q, written)]
         if isinstance(p.type, Array) and (p in wrt or any(q in wrt for q in rivals)):
@@ -127,7 +127,7 @@ def _confusable(p: Var, q: Var, written: tuple[Var, ...]) -> bool:
     )
 
 
-def _shared(b: Builder, p: Var, rivals: list[Var], shadows: dict[Atom, Atom]) -> Atom:
+def _shared(b: Builder, p: Var, rivals: list[Var], shadows: dict[Var, Atom]) -> Atom:
     """The shadow of the first of `rivals` that is the same array as p, else a new one."""
     if not rivals:
         return zeros_like(b, p)
@@ -334,9 +334,11 @@ def picked(trees: tuple[Tree, ...], single: bool) -> Tree:
     return trees[0] if single else Tuple(trees)
 
 
-def finish(program: Program, name: str, b: Builder, args, result: Tree) -> Program:
+def finish(
+    program: Program, name: str, b: Builder, args: Iterable[tuple[str, Tree]], result: Tree
+) -> Program:
     """The Program of the derivative, its leaves in the order of its trees."""
-    params = tuple(a for _, tree in args for a in leaves(tree))
+    params = tuple(var_of(a) for _, tree in args for a in leaves(tree))
     fn = replace(
         program.function,
         name=f"{name}_{program.function.name}",
@@ -372,7 +374,9 @@ def _pairs(b: Builder, program: Program, tangents: tuple[Tree, ...]) -> list[tup
     return pairs
 
 
-def _zip_leaves(b: Builder, program: Program, name: str, tree: Tree, tangent: Tree):
+def _zip_leaves(
+    b: Builder, program: Program, name: str, tree: Tree, tangent: Tree
+) -> Iterator[tuple[Var, Atom]]:
     match tree, tangent:
         case (_, Fixed()) | (Fixed(), _):
             return
@@ -382,11 +386,11 @@ def _zip_leaves(b: Builder, program: Program, name: str, tree: Tree, tangent: Tr
             return
         case Leaf(p), Leaf(d) if isinstance(p.type, Array) and isinstance(d.type, Array):
             if p.type.is_float and d.type.ndim == p.type.ndim:
-                yield p, d
+                yield var_of(p), d
                 return
         case Leaf(p), Leaf(d) if isinstance(d.type, Scalar):
             if isinstance(p.type, Scalar) and p.type.is_float:
-                yield p, d
+                yield var_of(p), d
             else:
                 message = Const(f"argument {name} is constant, its tangent has to be 0", TEXT)
                 b.raise_if(b.prim("ne", d, const(0, d.type)), ValueError, message)
@@ -405,7 +409,7 @@ def _tangent(b: Builder, p: Var, t: Atom, written: bool) -> Atom:
     """The tangent as the jvp takes it: the user's own array is not written."""
     if not isinstance(p.type, Array):
         return b.cast(t, p.type)
-    if t.type == p.type and not written:
+    if t.type == shadow_type(p.type) and not written:
         return t
     copy = zeros_like(b, p)
     add_array(b, copy, t)

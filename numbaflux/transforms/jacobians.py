@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from numbaflux.errors import NotDifferentiableError, UnsupportedError
-from numbaflux.ir.build import Builder, const
+from numbaflux.ir.build import Builder, array_of, const, var_of
 from numbaflux.ir.nodes import (
     Array,
     Atom,
@@ -25,7 +25,7 @@ from numbaflux.ir.nodes import (
 )
 from numbaflux.ir.ops import ROUTINES
 from numbaflux.ir.trees import Leaf, Program, Tree, leaves, map_tree
-from numbaflux.ir.walk import clone, map_regions, walk
+from numbaflux.ir.walk import clone, everywhere, map_regions, walk
 from numbaflux.passes.alias import written_params
 from numbaflux.transforms.compose import (
     differentiated,
@@ -93,7 +93,7 @@ def _assemble(
 
     def row(_: Atom) -> Tree:
         i = next(order)
-        return picked(tuple(map_tree(lambda a: Leaf(blocks[i, a]), t) for t in trees), single)
+        return picked(tuple(map_tree(lambda a: Leaf(blocks[i, var_of(a)]), t) for t in trees), single)
 
     result = map_tree(row, program.result)
     return finish(program, name, b, program.args, result)
@@ -103,7 +103,7 @@ def _assemble(
 
 
 def _reverse_blocks(b: Builder, fn: Function, wrt: tuple[Var, ...]) -> Blocks:
-    s = sweeps(fn, wrt)
+    s = sweeps(fn, wrt, repeated=True)
     arrays = [p for p in wrt if isinstance(p.type, Array)]
     scalars = [p for p in wrt if not isinstance(p.type, Array)]
     forward, env = clone(Block((), s.forward, s.results), dict(zip(s.params, fn.params)))
@@ -137,7 +137,7 @@ def _forward_blocks(b: Builder, fn: Function, wrt: tuple[Var, ...]) -> Blocks:
     looped = [p for p in wrt if isinstance(p.type, Array)]
     blocks = _blocks(b, [(i, r, p) for i, r in enumerate(results) for p in looped])
     for p in wrt:
-        column = _silent(jvp(fn, [p]))
+        column = everywhere(jvp(fn, [p]), _silent)
         with _elements(b, p) as place:
             args = [copy_array(b, saved[q], q.name) if q in saved else q for q in fn.params]
             out = b.inline(column, [*args, _unit(b, p, place)])
@@ -182,6 +182,7 @@ def _blocks(b: Builder, pairs: list[tuple[int, Atom, Var]]) -> Blocks:
             for axis in range(a.type.ndim)
         ]
         element = r.type.element if isinstance(r.type, Array) else r.type
+        assert isinstance(element, Scalar | Array)
         blocks[i, p] = b.alloc(shape, Array(element, len(shape)), zero=False, name=f"d_{p.name}")
     return blocks
 
@@ -205,5 +206,5 @@ def _unit(b: Builder, like: Atom, place: list[Atom] | None) -> Atom:
         return const(0 if place is None else 1, like.type)
     seed = zeros_like(b, like, name="seed")
     if place is not None:
-        b.store(seed, place, const(1, seed.type.element))
+        b.store(seed, place, const(1, array_of(seed).element))
     return seed

@@ -19,6 +19,7 @@ from numbaflux.ir.nodes import (
     Array,
     Atom,
     Block,
+    Call,
     Custom,
     Dim,
     Extern,
@@ -38,7 +39,7 @@ from numbaflux.ir.nodes import (
 )
 from numbaflux.passes.activity import Activity
 from numbaflux.rules.table import Sym, contribution, has_partial
-from numbaflux.transforms import custom
+from numbaflux.transforms import calls, custom
 from numbaflux.transforms.memory import inactive_shadow, shadow_var, zeros_like
 
 
@@ -110,6 +111,9 @@ class _Jvp:
             case Custom():
                 self.b.append(stmt)
                 self.tangents.update(custom.tangents(self.b, stmt, self.active, self.tangents))
+            case Call():
+                found = calls.tangents(self.b, stmt, self.active, self.tangents, jvp)
+                self.tangents.update(found)
             case Dim() | Extern() | Raise() | Print():
                 self.b.append(stmt)
             case If():

@@ -11,10 +11,10 @@ stored) needs no twin: the reverse sweep makes its shadow anew, zeroed, where it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from numbaflux.ir.build import Builder, full_slice
+from numbaflux.ir.build import Builder, array_of, full_slice
 from numbaflux.ir.nodes import (
     Alloc,
     Array,
@@ -57,11 +57,16 @@ def zeros_like(b: Builder, a: Atom, name: str | None = None) -> Var:
     assert isinstance(a.type, Array)
     name = name or f"d_{getattr(a, 'name', 'array')}"
     shape = [b.dim(a, axis) for axis in range(a.type.ndim)]
-    type = shadow_type(a.type)
-    if a.type.layout != "A":
+    return new_array(b, shape, shadow_type(a.type), name)
+
+
+def new_array(b: Builder, shape: Sequence[Atom], type: Type, name: str) -> Var:
+    """A new zeroed array as a reference of this type, which may be one to any layout."""
+    assert isinstance(type, Array)
+    if type.layout != "A":
         return b.alloc(shape, type, name=name)
     made = b.alloc(shape, replace(type, layout="C"), name=name)
-    return b.view(made, Index((full_slice(),) * a.type.ndim), type, name)
+    return b.view(made, Index((full_slice(),) * type.ndim), type, name)
 
 
 def inactive_shadow(fn: Function, active: Activity, shadows: Mapping[Atom, Atom]) -> Iterator[Atom]:
@@ -73,10 +78,10 @@ def inactive_shadow(fn: Function, active: Activity, shadows: Mapping[Atom, Atom]
 
 def add_array(b: Builder, target: Atom, source: Atom) -> None:
     """target[...] += source[...], element by element."""
-    assert isinstance(target.type, Array)
+    ndim = array_of(target).ndim
 
     def nest(axis: int, index: list[Atom]) -> None:
-        if axis == target.type.ndim:
+        if axis == ndim:
             b.accumulate(target, index, b.load(source, index))
             return
         with b.for_(b.dim(source, axis), index="ijkl"[axis % 4]) as loop:
@@ -110,7 +115,7 @@ def private_sites(fn: Function) -> frozenset[Site]:
     allocated = {
         s.result
         for s in walk(fn.block)
-        if isinstance(s, Alloc) and not isinstance(s.result.type.element, Array)
+        if isinstance(s, Alloc) and not isinstance(array_of(s.result).element, Array)
     }
     return frozenset(allocated - _escaping(fn))
 
@@ -132,15 +137,17 @@ def _escaping(fn: Function) -> set[Site]:
                 leave((v,))
             case For(inits=inits) | While(inits=inits):
                 leave(inits)
+            case _:
+                pass
     return out
 
 
-def duplicate(fn: Function, active: Activity, shadows: Mapping[Atom, Atom]) -> Duplicated:
+def duplicate(fn: Function, active: Activity, shadows: Mapping[Var, Atom]) -> Duplicated:
     """`fn` with a twin beside every statement that makes an active, not private, reference.
 
     `shadows`: those of the parameters in `wrt`. note [Shadows]
     """
-    return _Duplicate(fn, active, dict(shadows)).run(fn)
+    return _Duplicate(fn, active, {**shadows}).run(fn)
 
 
 class _Duplicate:

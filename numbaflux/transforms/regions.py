@@ -100,7 +100,8 @@ def _reverse_loop(
     params = tuple(Var(name, a.type) for name, a in zip(names, inits))
     d_carried, d_outside, now = _split(params, len(moving), len(outside))
     outer, outer_adjoints = rev.b, rev.adjoints
-    rev.b, rev.adjoints = Builder(stmt.loc), dict(zip(outside, d_outside))
+    rev.b, rev.adjoints = Builder(stmt.loc), {}
+    rev.adjoints.update(zip(outside, d_outside))
     k = Var(key_of(stmt).name, I64)
     with rev.values.mirror(body, rev.b) as scope:
         scope.memo[key_of(stmt)] = _backward(rev.b, n, k)

@@ -8,11 +8,12 @@ fetches it.  What is kept in a loop goes to a cache, an array with a place for e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import TypeGuard
 
-from numbaflux.ir.build import Builder, index, zero_of
+from numbaflux.ir.build import Builder, array_of, index, zero_of
 from numbaflux.ir.nodes import (
     Alloc,
     Array,
@@ -33,6 +34,7 @@ from numbaflux.ir.walk import defs, map_atoms, map_regions, regions, uses
 from numbaflux.passes.counters import Counted, Nest, key_of
 from numbaflux.passes.places import Places
 from numbaflux.passes.storage import cheapest_cut
+from numbaflux.transforms.memory import new_array
 
 EXPENSIVE = {
     "pow", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin",
@@ -48,6 +50,7 @@ class Scope:
     block: Block
     b: Builder
     memo: dict[Var, Atom] = field(default_factory=dict)
+    shadows: dict[Var, Atom] = field(default_factory=dict)  # of arrays private to the block
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,7 @@ class Values:
         home = self.places.home[v]
         return home is not self.places.root and self.places.top(home)
 
-    def _asked(self, a: Atom) -> bool:
+    def _asked(self, a: Atom) -> TypeGuard[Var]:
         """Whether a value is not simply there in the reverse sweep."""
         return (
             isinstance(a, Var)
@@ -211,19 +214,21 @@ class Values:
     def _position(self, v: Var) -> tuple[Atom, ...]:
         """What finding the place of `v` in its cache reads."""
         nest = self._nest(v)
-        flat = isinstance(v.type, Array) and nest.counts is not None
-        return (*nest.index, *nest.counts) if flat else nest.index
+        if isinstance(v.type, Array) and nest.counts is not None:
+            return (*nest.index, *nest.counts)
+        return nest.index
 
     def _cache_array(self, v: Var) -> Var:
         nest = self._nest(v)
+        assert isinstance(v.type, Scalar | Array)
         if isinstance(v.type, Array) or nest.counts is None:
             return Var(f"{v.name}_tape", Array(v.type, 1, grows=True))
         return Var(f"{v.name}_cache", Array(v.type, len(nest.counts)))
 
-    def _index(self, b: Builder, cache: Cache, fetch) -> list[Atom]:
+    def _index(self, b: Builder, cache: Cache, fetch: Callable[[Atom], Atom]) -> list[Atom]:
         """The place of the current trip in a cache."""
         nest = cache.nest
-        if nest.counts is None or not cache.array.type.grows:
+        if nest.counts is None or not array_of(cache.array).grows:
             return [fetch(a) for a in nest.index]
         flat: Atom = index(0)
         for k, n in zip(nest.index, nest.counts):
@@ -243,7 +248,7 @@ class Values:
         for v in inside:
             array, nest = self.caches[v].array, self.caches[v].nest
             shape: list[Atom] = [index(0)]
-            if not array.type.grows:
+            if not array_of(array).grows:
                 assert nest.counts is not None
                 counts = (self.hoist.emit(b, n, done) for n in nest.counts)
                 shape = [b.prim("max", n, index(0), name="n") for n in counts]
@@ -318,6 +323,6 @@ def _nothing(stmts: list[Stmt], like: Atom) -> Atom:
     if not isinstance(like.type, Array):
         return zero_of(like.type)
     b = Builder()
-    nothing = b.alloc([index(0)] * like.type.ndim, like.type, name="nothing")
+    nothing = new_array(b, [index(0)] * like.type.ndim, like.type, "nothing")
     stmts += b.stmts
     return nothing

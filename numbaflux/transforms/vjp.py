@@ -14,13 +14,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from numbaflux.ir.build import Builder, zero_of
+from numbaflux.ir.build import Builder, array_of, zero_of
 from numbaflux.ir.nodes import (
     Accumulate,
     Alloc,
     Array,
     Atom,
     Block,
+    Call,
     Custom,
     Dim,
     Extern,
@@ -44,7 +45,7 @@ from numbaflux.passes.activity import Activity
 from numbaflux.passes.counters import counters
 from numbaflux.passes.simplify import simplify
 from numbaflux.rules.table import Sym, contribution, has_partial
-from numbaflux.transforms import custom
+from numbaflux.transforms import calls, custom
 from numbaflux.transforms.memory import (
     add_array,
     duplicate,
@@ -61,9 +62,9 @@ from numbaflux.transforms.values import Values
 class Sweeps:
     """A function taken apart for reverse mode: the forward sweep and the reverse sweep.
 
-    `forward` computes `results` and everything the reverse sweep needs, which may run any number
-    of times after it: `reverse` reads `seeds` (the cotangents of `of`, in order), adds into
-    `shadows`, and leaves the cotangents of the scalars in wrt in `cotangents`.
+    `forward` computes `results` and everything the reverse sweep needs, which may run after it, any
+    number of times if it was made `repeated`: `reverse` reads `seeds` (the cotangents of `of`, in
+    order), adds into `shadows`, and leaves the cotangents of the scalars in wrt in `cotangents`.
     """
 
     params: tuple[Var, ...]
@@ -89,8 +90,10 @@ def vjp(fn: Function, wrt: Iterable[Var], of: Iterable[int] | None = None) -> Fu
     return replace(fn, name=f"vjp_{fn.name}", block=block)
 
 
-def sweeps(fn: Function, wrt: Iterable[Var], of: Iterable[int] | None = None) -> Sweeps:
-    """The two sweeps of `fn` apart, for a reverse sweep that runs several times."""
+def sweeps(
+    fn: Function, wrt: Iterable[Var], of: Iterable[int] | None = None, repeated: bool = False
+) -> Sweeps:
+    """The two sweeps of `fn` apart; `repeated`: for a reverse sweep that runs several times."""
     wrt = tuple(wrt)
     fn = accumulate(simplify(serial(fn)))
     which = range(len(fn.results)) if of is None else of
@@ -98,18 +101,20 @@ def sweeps(fn: Function, wrt: Iterable[Var], of: Iterable[int] | None = None) ->
     active = Activity(fn, wrt, outputs)
     shadows = {p: shadow_var(p) for p in wrt if isinstance(p.type, Array)}
     seeds = tuple(_seed(a) for a in outputs)
-    calls = custom.opened(fn, active)
-    kept = keep_factors(calls.fn, active)
+    opened = custom.opened(fn, active)
+    factors = keep_factors(opened.fn, active)
+    kept = calls.keep_arguments(factors.fn, active)
     twins = duplicate(kept.fn, active, shadows)
     params = (*fn.params, *shadows.values())
     values = Values(counters(replace(fn, block=replace(twins.fn.block, params=params))))
-    reverse = Reverse(active, twins.shadows, kept.factors, calls.outputs, values)
+    given = Given(factors.factors, opened.outputs, kept.args, repeated)
+    reverse = Reverse(active, twins.shadows, given, values)
     reverse.run(zip(outputs, seeds))
     values.decide()
     b = reverse.run(zip(outputs, seeds))
     scalars = tuple(reverse.adjoint(p) for p in wrt if p not in shadows)
     forward = Block((), tuple(values.forward()), fn.results)
-    forward, known = custom.expanded(forward, calls.outputs)
+    forward, known = custom.expanded(forward, opened.outputs)
     backward = substitute(b.block((), scalars), known)
     return Sweeps(
         fn.params,
@@ -127,6 +132,20 @@ def _seed(a: Atom) -> Var:
     return Var(f"ct_{name}" if name != "t" else "ct", shadow_type(a.type))
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What was prepared in the forward sweep, by statement.
+
+    `factors` of matrix products, `outputs` of calls with a rule of the user's, `arguments` of
+    calls; `repeated`: the reverse sweep runs several times and must leave them as they are.
+    """
+
+    factors: Mapping[Gemm, tuple[Atom, Atom]]
+    outputs: Mapping[Custom, int]
+    arguments: Mapping[Call, tuple[Atom, ...]]
+    repeated: bool
+
+
 class Reverse:
     """The reverse sweep while it is written. One method a kind of statement, regions.py the rest.
 
@@ -137,12 +156,10 @@ class Reverse:
         self,
         active: Activity,
         shadows: Mapping[Atom, Atom],
-        factors: Mapping[Gemm, tuple[Atom, Atom]],
-        outputs: Mapping[Custom, int],
+        given: Given,
         values: Values,
     ) -> None:
-        self.active, self.shadows, self.values = active, shadows, values
-        self.factors, self.outputs = factors, outputs
+        self.active, self.shadows, self.given, self.values = active, shadows, given, values
         self.adjoints: dict[Var, Atom] = {}
         self.b = Builder()
 
@@ -188,8 +205,11 @@ class Reverse:
                 if out in self.active:
                     self.gemm(stmt, self.shadow(out))
             case Custom():
-                if stmt in self.outputs:
-                    custom.reverse(self, stmt, self.outputs[stmt])
+                if stmt in self.given.outputs:
+                    custom.reverse(self, stmt, self.given.outputs[stmt])
+            case Call():
+                if stmt in self.given.arguments:
+                    calls.reverse(self, stmt, self.given.arguments[stmt], vjp)
             case If():
                 reverse_if(self, stmt)
             case For():
@@ -213,7 +233,7 @@ class Reverse:
                 self.contribute(a, contribution(self.b, stmt.op, i, d, args, result))
 
     def gemm(self, stmt: Gemm, d_out: Atom) -> None:
-        a, b = self.factors[stmt]
+        a, b = self.given.factors[stmt]
         if stmt.a in self.active:
             self.b.gemm(self.shadow(stmt.a), d_out, self.b.transposed(self.values.need(b)))
         if stmt.b in self.active:
@@ -234,7 +254,8 @@ class Reverse:
 
     def adjoint(self, a: Atom) -> Atom:
         """The adjoint of a scalar so far."""
-        return self.adjoints.get(a) or zero_of(a.type)
+        found = self.adjoints.get(a) if isinstance(a, Var) else None
+        return found or zero_of(a.type)
 
     def shadow(self, a: Atom) -> Atom:
         """The shadow of an array at the trip being reversed. note [Private] in memory.py"""
@@ -242,17 +263,16 @@ class Reverse:
             return self.values.need(self.shadows[a])
         assert isinstance(a, Var)
         scope = self.values.scopes[self.values.places.home[a]]
-        made = (a, "shadow")
-        if made not in scope.memo:
-            scope.memo[made] = self._private_shadow(a, scope.b)
-        return scope.memo[made]
+        if a not in scope.shadows:
+            scope.shadows[a] = self._private_shadow(a, scope.b)
+        return scope.shadows[a]
 
     def _private_shadow(self, a: Var, b: Builder) -> Var:
         stmt = self.values.places.definition[a]
         match stmt:
             case Alloc(result=r, shape=shape):
                 type = shadow_type(r.type)
-                if r.type.grows:  # it has its full length by now
+                if array_of(r).grows:  # it has its full length by now
                     return b.alloc([b.dim(r, 0)], replace(type, grows=False), name=f"d_{a.name}")
                 return b.alloc(self.need(*shape), type, name=f"d_{a.name}")
             case View(result=r, base=base, how=how):

@@ -458,3 +458,13 @@ def test_bool_carried():
         hit = b.prim("eq", loop.k, index(3))
         loop.yields = [b.prim("or", loop.carried[0], hit, name="found")]
     check(function(b, [n], *loop.results), 5)
+
+
+def test_two_long_rings_at_once():
+    b = Builder()
+    params = scalars("p q r s t u v w")
+    n = Var("n", I64)
+    with b.for_(n, params) as loop:
+        p, q, r, s, t, u, v, w = loop.carried
+        loop.yields = [q, r, s, p, w, t, u, v]
+    check(function(b, [*params, n], *loop.results), *map(float, range(8)), 3)

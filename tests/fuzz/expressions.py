@@ -1,7 +1,7 @@
 """Random expressions, and what every writer of random source shares.
 
-note [Bounded]: what is stored has been squashed (sin, tanh, exp(-e*e), e / (1 + e*e)), so no loop
-overflows, and no partial is infinite.
+note [Bounded]: what is stored has been squashed (sin, tanh, exp(-e**2), 1 / (1 + e**2)), so no
+loop overflows, and no partial is infinite.
 """
 
 import random
@@ -105,10 +105,10 @@ class Expressions:
             f"({left} + {right})",
             f"({left} - {right})",
             f"0.6 * {left} * {right}",
-            f"({left}) / (1.0 + ({right}) * ({right}))",
+            f"{left} / (1.0 + ({right}) ** 2)",
             f"math.sin({left})",
             f"math.tanh({left})",
-            f"math.exp(-({left}) * ({left}))",
+            f"math.exp(-(({left}) ** 2))",
             f"math.sqrt(0.2 + ({left}) ** 2)",
             f"max({left}, {right})",
             f"({left} if {self.condition(scope, depth + 1)} else {right})",
@@ -118,8 +118,8 @@ class Expressions:
     def squashed(self, scope: Scope) -> str:
         """An expression of magnitude at most about one; see note [Bounded]."""
         e = self.expression(scope)
-        forms = [f"math.sin({e})", f"math.tanh({e})", f"math.exp(-({e}) * ({e}))"]
-        return self.pick.choice([*forms, f"({e}) / (1.0 + ({e}) * ({e}))"])
+        forms = [f"math.sin({e})", f"math.tanh({e})", f"math.exp(-(({e}) ** 2))"]
+        return self.pick.choice([*forms, f"1.0 / (1.0 + ({e}) ** 2)"])
 
     def condition(self, scope: Scope, depth: int = 0) -> str:
         if depth < 2 and self.pick.random() < 0.25:
@@ -128,10 +128,16 @@ class Expressions:
         if scope.ints and self.pick.random() < 0.4:
             i = self.pick.choice(scope.ints)
             return self.pick.choice([f"{i} % 2 == 0", f"{i} > 1", f"{i} % 3 != 1"])
-        order = self.pick.choice(["<", ">", "<=", ">="])
+        order, middle = self.pick.choice(["<", ">", "<=", ">="]), self.variable(scope)
         if self.pick.random() < 0.1:
-            return f"{self.constant()} < {self.leaf(scope)} {order} {self.leaf(scope)}"
-        return f"{self.leaf(scope)} {order} {self.constant()}"
+            return f"{self.constant()} < {middle} {order} {self.leaf(scope)}"
+        return f"{middle} {order} {self.constant()}"
+
+    def variable(self, scope: Scope) -> str:
+        """A leaf that is not a constant."""
+        if scope.vectors and self.pick.random() < 0.5:
+            return self.element(scope)
+        return self.pick.choice(scope.floats)
 
     def vector_of(self, scope: Scope, length: int) -> str:
         """An array expression of that length, of which there is a vector."""
@@ -167,5 +173,6 @@ class Expressions:
         forms = [f"np.tanh(np.sum({e}))", f"np.mean({e})", f"np.max({name})", f"({e}).min()"]
         forms += [f"np.sin(np.sum({name}[{name} > {self.constant()}]))", f"np.prod({e})"]
         forms += [f"np.tanh(np.sum({m}))" for m, _, _ in scope.matrices[-1:]]
-        forms += [f"np.sin(np.dot({name}, {e}))"] if name in scope.buffers else []
+        if name in scope.buffers and not self.single:
+            forms += [f"np.sin(np.dot({name}, {e}))"]
         return self.pick.choice(forms)

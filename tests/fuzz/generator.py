@@ -3,138 +3,29 @@
 `generate(seed, size)` writes a function `f(x, y, m, a, n)` of two vectors, a matrix, a float and an
 int, which returns a float and may overwrite its arrays. A larger `size` gives more statements.
 
-note [Bounded]: what is stored has been squashed (sin, tanh, exp(-e*e), e / (1 + e*e)), so no loop
-overflows, and no partial is infinite.
 note [Scopes]: a name first set in a block is known in that block only; Numba would refuse a name
-of two types, so arrays are never rebound but by a swap of two whole buffers.
+of two types, so only whole vectors are rebound, to whole vectors.
 """
 
 import linecache
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-LENGTH, ROWS, COLUMNS = 6, 3, 4
+from tests.fuzz.expressions import COLUMNS, LENGTH, ROWS, Scope
+from tests.fuzz.memory import Memory
+
 ENTRY = "f"
 DEEPEST = 4
 
 
-@dataclass(frozen=True)
-class Scope:
-    """The names a statement may use; vectors with their lengths, buffers are whole vectors."""
-
-    floats: tuple[str, ...] = ()
-    ints: tuple[str, ...] = ()
-    vectors: tuple[tuple[str, int], ...] = ()
-    buffers: tuple[str, ...] = ()
-    matrices: tuple[str, ...] = ()
-    fixed: frozenset[str] = frozenset()
-    """Names a statement must not assign: counters of enclosing loops."""
-    depth: int = 0
-    loops: int = 0
-
-    def assignable(self) -> list[str]:
-        return [name for name in self.floats if name not in self.fixed]
-
-
-@dataclass
-class Writer:
-    """Writes statements; every choice comes from `pick`, so a seed is a program."""
-
-    pick: random.Random
-    budget: int
-    lines: list[str] = field(default_factory=list)
-    helpers: tuple[str, ...] = ()
-    spreads: bool = False
-    """Whether there is a helper `spread` that writes into a vector."""
-    names: int = 0
-
-    def line(self, depth: int, text: str) -> None:
-        self.lines.append("    " * (depth + 1) + text)
-
-    def name(self, stem: str) -> str:
-        self.names += 1
-        return f"{stem}{self.names}"
-
-    # expressions
-
-    def constant(self) -> str:
-        return self.pick.choice(["0.5", "-0.7", "0.3", "1.1", "-0.2", "0.9"])
-
-    def index(self, scope: Scope, length: int) -> str:
-        if scope.ints and self.pick.random() < 0.75:
-            i = self.pick.choice(scope.ints)
-            return self.pick.choice([f"{i} % {length}", f"({i} + 1) % {length}", f"-({i} % 2) - 1"])
-        return str(self.pick.randrange(-length, length))
-
-    def element(self, scope: Scope) -> str:
-        if scope.matrices and (not scope.vectors or self.pick.random() < 0.2):
-            matrix = self.pick.choice(scope.matrices)
-            return f"{matrix}[{self.index(scope, ROWS)}, {self.index(scope, COLUMNS)}]"
-        name, length = self.pick.choice(scope.vectors)
-        return f"{name}[{self.index(scope, length)}]"
-
-    def leaf(self, scope: Scope) -> str:
-        roll = self.pick.random()
-        if roll < 0.15:
-            return self.constant()
-        if scope.vectors and roll < 0.55:
-            return self.element(scope)
-        if scope.ints and roll < 0.62:
-            return f"0.1 * ({self.pick.choice(scope.ints)} % 7)"
-        return self.pick.choice(scope.floats) if scope.floats else self.constant()
-
-    def expression(self, scope: Scope, depth: int = 0) -> str:
-        """A smooth expression of moderate size."""
-        if depth > 2 or self.pick.random() < 0.25:
-            return self.leaf(scope)
-        left = self.expression(scope, depth + 1)
-        right = self.expression(scope, depth + 1)
-        if self.helpers and self.pick.random() < 0.15:
-            return f"{self.pick.choice(self.helpers)}({left}, {right})"
-        forms = [
-            f"({left} + {right})",
-            f"({left} - {right})",
-            f"0.6 * {left} * {right}",
-            f"({left}) / (1.0 + ({right}) * ({right}))",
-            f"math.sin({left})",
-            f"math.tanh({left})",
-            f"math.exp(-({left}) * ({left}))",
-            f"({left} if {self.condition(scope, depth + 1)} else {right})",
-        ]
-        return self.pick.choice(forms)
-
-    def squashed(self, scope: Scope) -> str:
-        """An expression of magnitude at most about one; see note [Bounded]."""
-        e = self.expression(scope)
-        forms = [f"math.sin({e})", f"math.tanh({e})", f"math.exp(-({e}) * ({e}))"]
-        return self.pick.choice([*forms, f"({e}) / (1.0 + ({e}) * ({e}))"])
-
-    def condition(self, scope: Scope, depth: int = 0) -> str:
-        if depth < 2 and self.pick.random() < 0.25:
-            left, right = self.condition(scope, depth + 2), self.condition(scope, depth + 2)
-            return f"({left} {self.pick.choice(['and', 'or'])} not {right})"
-        if scope.ints and self.pick.random() < 0.4:
-            i = self.pick.choice(scope.ints)
-            return self.pick.choice([f"{i} % 2 == 0", f"{i} > 1", f"{i} % 3 != 1"])
-        order = self.pick.choice(["<", ">", "<=", ">="])
-        return f"{self.leaf(scope)} {order} {self.constant()}"
-
-    def array_expression(self, scope: Scope, length: int) -> str:
-        """An expression of that length."""
-        names = [name for name, n in scope.vectors if n == length]
-        a, b = self.pick.choice(names), self.pick.choice(names)
-        s = self.leaf(scope)
-        forms = [f"np.sin({a} * {b})", f"np.tanh({a} + {s})", f"{a} / (1.0 + {b} * {b})"]
-        forms += [f"np.exp(-{a} * {a}) * {b}", f"np.where({a} > {self.constant()}, {a}, {b})"]
-        return self.pick.choice(forms)
-
-    # statements: each writes itself and returns the scope after it
+class Writer(Memory):
+    """Writes statements and whole programs; each statement returns the scope after it."""
 
     def block(self, scope: Scope, most: int) -> None:
         wanted, written = self.pick.randint(1, most), len(self.lines)
@@ -148,24 +39,31 @@ class Writer:
 
     def statement(self, scope: Scope) -> Scope:
         kinds: list[tuple[int, Callable[[Scope], Scope]]] = [
-            (5, self.assign),
+            (4, self.assign),
             (5, self.store),
             (2, self.new_float),
-            (2, self.view),
-            (2, self.whole_array),
+            (3, self.view),
+            (4, self.whole_array),
             (1, self.allocate),
-            (1, self.swap),
-            (1, self.array_helper),
+            (2, self.array_helper),
             (2, self.count),
+            (1, self.new_tuple),
+            (1, self.order),
         ]
+        if len(scope.buffers) > len(scope.fixed.intersection(scope.buffers)) + 1:
+            kinds += [(1, self.swap), (1, self.rebind), (1, self.choose)]
+        if scope.pairs or scope.nested:
+            kinds += [(3, self.next_tuple)]
         if scope.depth < DEEPEST:
-            kinds += [(4, self.for_loop), (3, self.branch), (2, self.while_loop)]
+            kinds += [(4, self.for_loop), (3, self.branch), (1, self.while_loop), (1, self.shrink)]
         if scope.loops:
             kinds += [(1, self.leave)]
         if scope.depth:
             kinds += [(1, self.early_return)]
         weights = [weight for weight, _ in kinds]
         return self.pick.choices([kind for _, kind in kinds], weights)[0](scope)
+
+    # scalars and tuples
 
     def assign(self, scope: Scope) -> Scope:
         target = self.pick.choice(scope.assignable())
@@ -174,12 +72,12 @@ class Writer:
         self.line(scope.depth, self.pick.choice([*forms, f"{target} *= {e}"]))
         return scope
 
-    def store(self, scope: Scope) -> Scope:
-        operator = self.pick.choice(["=", "+=", "+=", "-=", "*="])
-        self.line(scope.depth, f"{self.element(scope)} {operator} {self.squashed(scope)}")
-        return scope
-
     def new_float(self, scope: Scope) -> Scope:
+        if self.splits and self.pick.random() < 0.4:
+            first, second = self.name("s"), self.name("s")
+            call = f"split({self.leaf(scope)}, {self.expression(scope)})"
+            self.line(scope.depth, f"{first}, {second} = {call}")
+            return replace(scope, floats=(*scope.floats, first, second))
         name = self.name("s")
         value = self.constant() if self.pick.random() < 0.4 else self.expression(scope)
         self.line(scope.depth, f"{name} = {value}")
@@ -191,59 +89,29 @@ class Writer:
         self.line(scope.depth, self.pick.choice(["k += 1", "k = k + n", "k = (k * 2 + 1) % 5"]))
         return scope
 
-    def view(self, scope: Scope) -> Scope:
-        name = self.name("v")
-        if scope.matrices and self.pick.random() < 0.5:
-            matrix = self.pick.choice(scope.matrices)
-            text, length = self.pick.choice(
-                [
-                    (f"{matrix}[{self.index(scope, ROWS)}]", COLUMNS),
-                    (f"{matrix}[:, {self.index(scope, COLUMNS)}]", ROWS),
-                    (f"{matrix}.T[{self.index(scope, COLUMNS)}]", ROWS),
-                ]
-            )
+    def new_tuple(self, scope: Scope) -> Scope:
+        name, first, second = self.name("p"), self.squashed(scope), self.squashed(scope)
+        if self.pick.random() < 0.6:
+            self.line(scope.depth, f"{name} = ({first}, {second})")
+            return replace(scope, pairs=(*scope.pairs, name))
+        self.line(scope.depth, f"{name} = ({first}, ({second}, k % 3))")
+        return replace(scope, nested=(*scope.nested, name))
+
+    def next_tuple(self, scope: Scope) -> Scope:
+        """A tuple made of what it was."""
+        name, e = self.pick.choice([*scope.pairs, *scope.nested]), self.squashed(scope)
+        if name in scope.nested:
+            forms = [f"({e}, ({name}[0], {name}[1][1] + 1))", f"({name}[1][0], (0.5, k % 2))"]
+            forms += [f"({name}[0] * 0.7, {name}[1])"]
         else:
-            base, whole = self.pick.choice(scope.vectors)
-            text, length = self.pick.choice(
-                [
-                    (f"{base}[1:]", whole - 1),
-                    (f"{base}[::2]", (whole + 1) // 2),
-                    (f"{base}[::-1]", whole),
-                ]
-            )
-            if length < 2:
-                text, length = base, whole
-        self.line(scope.depth, f"{name} = {text}")
-        return replace(scope, vectors=(*scope.vectors, (name, length)))
-
-    def whole_array(self, scope: Scope) -> Scope:
-        name, length = self.pick.choice(scope.vectors)
-        e = self.array_expression(scope, length)
-        target = self.pick.choice(scope.assignable())
-        forms = [f"{name}[:] = {e}", f"{name}[:] = {name} * 0.5 + {e}"]
-        forms += [f"{target} = np.tanh(np.sum({e}))", f"{name}[1:] = {name}[:-1] * 0.9"]
-        self.line(scope.depth, self.pick.choice(forms))
-        return scope
-
-    def allocate(self, scope: Scope) -> Scope:
-        name, (source, length) = self.name("b"), self.pick.choice(scope.vectors)
-        forms = [f"np.zeros({length})", f"{source}.copy()", f"np.ones({length})"]
-        forms += [f"np.full({length}, {self.leaf(scope)})", self.array_expression(scope, length)]
+            forms = [f"({name}[1], {e})", f"({e}, 0.5 * {name}[0] + {name}[1])"]
+            forms += [f"split({name}[0], {e})"] * self.splits
+            other = self.pick.choice(scope.pairs)
+            forms += [f"{name} if {self.condition(scope)} else {other}"]
         self.line(scope.depth, f"{name} = {self.pick.choice(forms)}")
-        return replace(scope, vectors=(*scope.vectors, (name, length)))
-
-    def swap(self, scope: Scope) -> Scope:
-        a, b = self.pick.sample(scope.buffers, 2)
-        self.line(scope.depth, f"{a}, {b} = {b}, {a}")
         return scope
 
-    def array_helper(self, scope: Scope) -> Scope:
-        if not self.spreads:
-            return self.store(scope)
-        name, length = self.pick.choice(scope.vectors)
-        index = self.index(scope, length)
-        self.line(scope.depth, f"spread({name}, ({index}) % {length}, {self.leaf(scope)})")
-        return scope
+    # control
 
     def for_loop(self, scope: Scope) -> Scope:
         i = self.name("i")
@@ -252,22 +120,30 @@ class Writer:
         ranges += [f"range({outer} % 4)" for outer in scope.ints[-1:]]
         inner = replace(scope, depth=scope.depth + 1, loops=scope.loops + 1)
         form = self.pick.random()
-        if form < 0.75:
+        if form < 0.7:
             self.line(scope.depth, f"for {i} in {self.pick.choice(ranges)}:")
             inner = replace(inner, ints=(*scope.ints, i))
-        elif form < 0.9:
+        elif form < 0.8:
             e = self.name("e")
             self.line(scope.depth, f"for {i}, {e} in enumerate({vector}):")
             inner = replace(inner, ints=(*scope.ints, i), floats=(*scope.floats, e))
+        elif form < 0.9:
+            pair, other = (self.name("e"), self.name("e")), self.pick.choice(scope.vectors)[0]
+            self.line(scope.depth, f"for {', '.join(pair)} in zip({vector}, {other}):")
+            inner = replace(inner, floats=(*scope.floats, *pair))
         else:
             e = self.name("e")
             self.line(scope.depth, f"for {e} in {vector}:")
             inner = replace(inner, floats=(*scope.floats, e))
         self.block(inner, 4)
-        if self.pick.random() < 0.15:
+        self.orelse(scope)
+        return scope
+
+    def orelse(self, scope: Scope) -> None:
+        """What a loop that was not broken off does in the end."""
+        if self.pick.random() < 0.2:
             self.line(scope.depth, "else:")
             self.block(replace(scope, depth=scope.depth + 1), 2)
-        return scope
 
     def while_loop(self, scope: Scope) -> Scope:
         w = self.name("w")
@@ -278,8 +154,22 @@ class Writer:
         self.line(scope.depth, f"while {test}:")
         self.line(scope.depth + 1, f"{w} += 1")
         inner = replace(scope, depth=scope.depth + 1, loops=scope.loops + 1)
-        self.block(replace(inner, ints=(*scope.ints, w)), 3)
+        fixed = scope.fixed | {w}
+        self.block(replace(inner, ints=(*scope.ints, w), fixed=fixed), 3)
+        self.orelse(scope)
         return replace(scope, ints=(*scope.ints, w))
+
+    def shrink(self, scope: Scope) -> Scope:
+        """A loop whose trips are counted by a float alone."""
+        g = self.name("g")
+        self.line(scope.depth, f"{g} = {self.squashed(scope)}")
+        self.line(scope.depth, f"while {g} * {g} > 0.04:")
+        self.line(scope.depth + 1, f"{g} *= {self.pick.choice(['0.6', '-0.5', '0.3'])}")
+        inner = replace(scope, depth=scope.depth + 1, loops=scope.loops + 1)
+        floats = (*scope.floats, g)
+        self.block(replace(inner, floats=floats, fixed=scope.fixed | {g}), 3)
+        self.orelse(scope)
+        return replace(scope, floats=floats)
 
     def branch(self, scope: Scope) -> Scope:
         inner = replace(scope, depth=scope.depth + 1)
@@ -316,6 +206,18 @@ class Writer:
         self.line(0, f"return {self.squashed(scope)}")
         self.lines += ["", ""]
 
+    def pair_helper(self) -> None:
+        """Several returns, out of loops too."""
+        scope = Scope(floats=("p", "q"), ints=("j",))
+        self.lines += ["@njit", "def split(p, q):"]
+        self.line(0, "for j in range(3):")
+        self.line(1, f"if {self.condition(scope)}:")
+        self.line(2, f"return {self.squashed(scope)}, 1.0 * q")
+        self.line(1, f"q = 0.5 * q + {self.squashed(scope)}")
+        self.line(0, f"return 1.0 * q, {self.squashed(replace(scope, ints=()))}")
+        self.lines += ["", ""]
+        self.splits = True
+
     def vector_helper(self) -> None:
         self.spreads = True
         scope = Scope(floats=("p",), ints=("at",), vectors=(("v", 2),))
@@ -331,12 +233,16 @@ class Writer:
             self.helpers = (*self.helpers, f"h{number}")
         if self.pick.random() < 0.3:
             self.vector_helper()
+        if self.pick.random() < 0.3:
+            self.pair_helper()
         self.lines.append(f"def {ENTRY}(x, y, m, a, n):")
         first = self.constant()
-        for text in ("k = 0", f"s = {first}", "t = a", "z = np.zeros(x.size)"):
+        for text in ("k = 0", f"s = {first}", "t = 1.0 * a", "z = np.zeros_like(y)"):
             self.line(0, text)
         vectors = tuple((name, LENGTH) for name in "xyz")
-        scope = Scope(("a", "s", "t"), ("n", "k"), vectors, ("x", "y", "z"), ("m",))
+        matrices = (("m", ROWS, COLUMNS),)
+        scope = Scope(("a", "s", "t"), ("n", "k"), (), (), vectors, ("x", "y", "z"), matrices)
+        scope = replace(scope, fixed=frozenset("a"))
         while self.budget > 0:
             self.budget -= 1
             scope = self.statement(scope)
@@ -346,9 +252,9 @@ class Writer:
         return "\n".join(self.lines) + "\n"
 
 
-def generate(seed: int, size: int) -> str:
-    """The source of a random program of about `size` statements."""
-    return Writer(random.Random(f"{seed}:{size}"), size).program()
+def generate(seed: int, size: int, single: bool = False) -> str:
+    """The source of a random program of about `size` statements, `single`: of float32 arguments."""
+    return Writer(random.Random(f"{seed}:{size}"), size, single).program()
 
 
 def build(source: str) -> Callable[..., Any]:
@@ -360,8 +266,10 @@ def build(source: str) -> Callable[..., Any]:
     return namespace[ENTRY]
 
 
-def arguments(source: str, seed: int) -> tuple[Any, ...]:
-    """(x, y, m, a, n) of a moderate size."""
+def arguments(seed: int, dtype: type = np.float64) -> tuple[Any, ...]:
+    """(x, y, m, a, n) of a moderate size; the matrix of one layout or another."""
     values = np.random.default_rng(seed)
-    x, y = values.uniform(-1.0, 1.0, (2, LENGTH))
-    return x.copy(), y.copy(), values.uniform(-1.0, 1.0, (ROWS, COLUMNS)), 0.4, 4
+    x, y = values.uniform(-1.0, 1.0, (2, LENGTH)).astype(dtype)
+    wide = values.uniform(-1.0, 1.0, (2 * ROWS, 2 * COLUMNS)).astype(dtype)
+    m = [wide[:ROWS, :COLUMNS].copy(), wide[:ROWS, :COLUMNS].copy("F"), wide[::2, ::2]]
+    return x.copy(), y.copy(), m[seed % 3], dtype(0.4173), 4

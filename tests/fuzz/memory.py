@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tests.fuzz.expressions import COLUMNS, LENGTH, ORDER, ROWS, Expressions, Scope
+from tests.fuzz.expressions import LENGTH, ORDER, Expressions, Scope
 
 
 class Memory(Expressions):
@@ -145,7 +145,11 @@ class Memory(Expressions):
         name = self.name("o")
         places = [self.pick.randrange(LENGTH) for _ in range(ORDER)]
         vector = self.pick.choice(scope.buffers)
-        forms = [f"np.array({places})", f"np.argsort({vector})[:{ORDER}]", f"np.arange({ORDER})"]
+        forms = [
+            f"np.array({places})",
+            f"np.argsort({vector}, kind='mergesort')[:{ORDER}]",
+            f"np.arange({ORDER})",
+        ]
         self.line(scope.depth, f"{name} = {self.pick.choice(forms)}")
         return replace(scope, orders=(*scope.orders, name))
 
@@ -156,6 +160,3 @@ class Memory(Expressions):
         index = self.index(scope, length)
         self.line(scope.depth, f"spread({name}, ({index}) % {length}, {self.leaf(scope)})")
         return scope
-
-
-SHAPE = (ROWS, COLUMNS)
