@@ -1,10 +1,13 @@
 """Options of the test suite."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+os.environ["NUMBAFLUX_VERIFY"] = "1"  # before numbaflux is imported: verify after every stage
 
 GOLDEN = Path(__file__).parent / "golden"
 

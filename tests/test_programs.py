@@ -83,19 +83,34 @@ def test_float32_primal(p):
 
 @pytest.mark.parametrize("p", PROGRAMS, ids=str)
 def test_first_order(p):
-    check_first_order(p, identity=1e-12, rtol=1e-6, step=1e-3)
+    single = p.identity > 1e-12
+    check_first_order(p, p.identity, rtol=1e-2 if single else 1e-6, step=2e-2 if single else 1e-3)
 
 
-def test_an_array_passed_twice_and_written_is_refused():
-    def doubled(x, y):
-        for i in range(x.size):
-            x[i] = x[i] * y[i] + 1.0
-        return y[0]
+def twice_written(x, y):
+    for i in range(x.size):
+        x[i] = x[i] * y[i] + 1.0
+    return y[0] * x[1]
 
+
+def test_an_array_passed_twice_and_written():
+    """One array has one shadow, whatever it is called."""
+    x = np.array([0.4, 0.9, -0.3])
+    gradient = nf.grad(twice_written)(x.copy(), x.copy())
+    np.testing.assert_allclose(gradient, [0.0, 0.4 * 0.9, 0.0])
+    same = x.copy()
+    squares = x**2 + 1.0
+    expected = [2 * x[0] * squares[1], 2 * x[1] * squares[0], 0.0]
+    np.testing.assert_allclose(nf.grad(twice_written)(same, same), expected)
+    both = nf.grad(twice_written, argnums=(0, 1))(*(2 * (x.copy(),)))
+    np.testing.assert_allclose(both[0], expected)
+    assert both[0] is both[1] or np.array_equal(both[0], both[1])
+
+
+def test_arrays_that_overlap_in_part_and_are_written_are_refused():
     x = np.array([0.4, 0.9, -0.3])
     with pytest.raises(ValueError, match="overlap"):
-        nf.grad(doubled)(x, x[::-1][::-1])
-    assert nf.grad(doubled)(x, x.copy()).tolist() == [0.0, 0.0, 0.0]
+        nf.grad(twice_written)(x, x[::-1])
 
 
 @pytest.mark.parametrize("p", FLOAT32, ids=str)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from numbaflux.api.dispatcher import Derivative, register_call, register_transform
+from numbaflux.api.dispatcher import Derivative, Dispatcher, register_call, register_transform
 from numbaflux.api.transforms import InPlace, OfArguments, OfPairs, Transform
 
 Argnums = int | tuple[int, ...]
@@ -35,6 +35,43 @@ def _argnums(argnums: Argnums) -> Argnums:
     if not argnums or not all(isinstance(n, int) for n in argnums):
         raise TypeError(f"argnums is an int or a tuple of ints, not {argnums!r}")
     return argnums
+
+
+# ---- functions among the primals: Numba has no tuple of them -----------------------------------
+
+
+def _without_functions(f: Any, primals: tuple) -> tuple[Any, tuple, tuple[int, ...]]:
+    """f with its function arguments filled in, the other arguments, and which they are."""
+    kept = tuple(i for i, p in enumerate(primals) if not isinstance(p, Dispatcher))
+    if len(kept) == len(primals):
+        return f, primals, kept
+    given = tuple(None if i in kept else p for i, p in enumerate(primals))
+    return _filled(f, given), _chosen(primals, kept), kept
+
+
+@lru_cache(maxsize=256)
+def _filled(f: Any, given: tuple) -> Callable:
+    """f(*args) with the arguments in `given` that are not None put in their places."""
+    names = {f"a{i}": g for i, g in enumerate(given)}
+    free = ", ".join(n for n, g in names.items() if g is None)
+    name = getattr(f, "__name__", "f")
+    text = f"def {name}({free}): return f({', '.join(names)})"
+    known: dict[str, Any] = {"f": f, **{n: g for n, g in names.items() if g is not None}}
+    exec(text, known)
+    return known[name]
+
+
+def _chosen(values: tuple, kept: tuple[int, ...]) -> tuple:
+    return tuple(values[i] for i in kept)
+
+
+def _spread(values: tuple, kept: tuple[int, ...], n: int) -> tuple:
+    """The values at the places `kept` of n, None elsewhere."""
+    by_place = dict(zip(kept, values))
+    return tuple(by_place.get(i) for i in range(n))
+
+
+# ---- the transforms ----------------------------------------------------------------------------
 
 
 def grad(f: Callable, argnums: Argnums = 0, has_aux: bool = False, **options: Any) -> Derivative:
@@ -127,7 +164,8 @@ def jvp(f: Callable, primals: tuple, tangents: tuple) -> tuple:
     >>> nf.jvp(lambda x, n: x**n, (2.0, 3), (1.0, None))
     (8.0, 12.0)
     """
-    return derivative(OfPairs("jvp"), f)(tuple(primals), tuple(tangents))
+    f, primals, kept = _without_functions(f, tuple(primals))
+    return derivative(OfPairs("jvp"), f)(primals, _chosen(tuple(tangents), kept))
 
 
 def vjp(f: Callable, primals: tuple, cotangents: Any) -> tuple:
@@ -140,7 +178,9 @@ def vjp(f: Callable, primals: tuple, cotangents: Any) -> tuple:
     >>> nf.vjp(lambda x, n: x**n, (2.0, 3), 10.0)
     (8.0, (120.0, None))
     """
-    return derivative(OfPairs("vjp"), f)(tuple(primals), cotangents)
+    f, numbers, kept = _without_functions(f, tuple(primals))
+    out, cts = derivative(OfPairs("vjp"), f)(numbers, cotangents)
+    return out, _spread(cts, kept, len(primals))
 
 
 def hvp(f: Callable, primals: tuple, tangents: tuple) -> tuple:
@@ -152,7 +192,9 @@ def hvp(f: Callable, primals: tuple, tangents: tuple) -> tuple:
     >>> nf.hvp(lambda x: x[0] ** 2 * x[1], (np.array([3.0, 5.0]),), (np.array([1.0, 0.0]),))
     (array([10.,  6.]),)
     """
-    return derivative(OfPairs("hvp"), f)(tuple(primals), tuple(tangents))
+    f, numbers, kept = _without_functions(f, tuple(primals))
+    cts = derivative(OfPairs("hvp"), f)(numbers, _chosen(tuple(tangents), kept))
+    return _spread(cts, kept, len(primals))
 
 
 def adjoint(f: Callable, **options: Any) -> Derivative:

@@ -78,6 +78,7 @@ class _Module:
                 self.given[array] = self._global(array)
         for callee in self.callees:
             self.given[callee] = self.names.fresh(callee.name)
+        self.inside = self.names.inside()
         self.args = [self._arg(arg, tree) for arg, tree in program.args]
 
     def source(self) -> Source:
@@ -127,12 +128,13 @@ class _Module:
 
     def _callee(self, callee: Callee) -> list[str]:
         """note [Recursion]"""
-        fn, names = callee.function, self.names.inside()
+        fn, names = callee.function, self.inside.inside()
         params = {p: names.fresh(p.name) for p in fn.params}
         writer = Writer(fn, names, {**self.given, **params}, self.exceptions)
         writer.block(fn.block)
         results = ", ".join(writer.expressions.text(a) for a in fn.results)
-        writer.line(f"return {results}" if results else "return")
+        if results or not writer.lines:
+            writer.line(f"return {results}" if results else "pass")
         head = _call(f"def {self.given[callee]}(", list(params.values()), "):")
         return [*self._decorator(fn, _numba_signature(fn)), *head, *writer.lines]
 
@@ -242,15 +244,21 @@ class _Module:
 def _numba_signature(fn: Function) -> str:
     """A function's types as Numba's source for them."""
     results = [_numba_type(a.type) for a in fn.results]
-    result = results[0] if len(results) == 1 else f"Tuple(({', '.join(results)}))"
-    return f"{result if results else 'void'}({', '.join(_numba_type(p.type) for p in fn.params)})"
+    result = f"Tuple(({', '.join(results)}))" if len(results) > 1 else "".join(results) or "void"
+    return f"{result}({', '.join(_numba_type(p.type) for p in fn.params)})"
 
 
 def _numba_type(type: Type) -> str:
+    """float64, float64[:, ::1], or in full what has no such short form."""
     match type:
-        case Array():
-            readonly = ", readonly=True" if type.readonly else ""
-            return f"Array({_numba_type(type.element)}, {type.ndim}, '{type.layout}'{readonly})"
+        case Array(element, ndim, layout):
+            rank_and_layout = f"{ndim}, '{layout}'{', readonly=True' * type.readonly}"
+            if type.readonly or ndim == 0 or (ndim == 1 and layout == "F"):
+                return f"Array({_numba_type(element)}, {rank_and_layout})"
+            dims = [":"] * ndim
+            if layout != "A":
+                dims[0 if layout == "F" else -1] = "::1"
+            return f"{_numba_type(element)}[{', '.join(dims)}]"
         case Scalar("bool"):
             return "boolean"
         case _:

@@ -128,7 +128,8 @@ class Writer:
                 if len(results) == 1 and results[0] in self.inline:
                     return
                 names = ", ".join(self.names[r] for r in results)
-                self._put(f"{names} = {ROUTINES[routine].form}", args)
+                form = ROUTINES[routine].form
+                self._put(f"{names} = {form}" if names else form, args)
             case Call(results, callee, args):
                 targets = ", ".join(self.names[r] for r in results)
                 head = f"{targets} = " if results else ""

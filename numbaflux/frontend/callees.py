@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba.core import types
 
-from numbaflux.frontend import arrays, containers, convert, operators, rng
+from numbaflux.frontend import arrays, containers, convert, operators, recursion, rng
 from numbaflux.frontend.builtins import BUILTINS
 from numbaflux.frontend.numpy_calls import METHODS, NUMPY
 from numbaflux.frontend.scalars import scalar
@@ -55,10 +55,7 @@ def call(low: Lowering, target: str, e: ir.Expr, name: str) -> Value:
             bound = inspect.signature(cls).bind(*args, **kwargs)
             return TupleValue(tuple(bound.arguments.values()), cls)
         case types.RecursiveCall():
-            raise low.unsupported(
-                "a function that calls itself", "there is no bounded program to differentiate",
-                "write the recursion as a loop, with an array as its stack",
-            )  # fmt: skip
+            return inlined(low, callee.dispatcher_type.dispatcher, made)
         case types.Dispatcher():
             return inlined(low, callee.dispatcher, made)
         case types.ExceptionClass():
@@ -76,10 +73,13 @@ def call(low: Lowering, target: str, e: ir.Expr, name: str) -> Value:
     )  # fmt: skip
 
 
+KEEPING = types.Dispatcher | types.RecursiveCall | types.NamedTupleClass
+
+
 def _needs_memory(callee: types.Type) -> bool:
     """Whether what is called keeps its arguments; the others only look at their elements."""
     own = hasattr(getattr(callee, "typing_key", None), "numbaflux_lower")
-    return own or isinstance(callee, types.Dispatcher | types.NamedTupleClass)
+    return own or isinstance(callee, KEEPING)
 
 
 def function(low: Lowering, key: Any, made: Call) -> Value:
@@ -169,7 +169,7 @@ def _method(low: Lowering, method: Value, made: Call) -> Value:
 
 
 def inlined(low: Lowering, dispatcher: Any, made: Call) -> Value:
-    """A compiled function of the user's, written in place of the call."""
+    """A compiled function of the user's, written in place of the call unless it calls itself."""
     signature = inspect.signature(dispatcher.py_func)
     bound = signature.bind(*made.args, **made.kwargs)
     values: list[Value] = []
@@ -185,6 +185,8 @@ def inlined(low: Lowering, dispatcher: Any, made: Call) -> Value:
     if program is not None:
         return _derivative(low, program(arg_types), values, arg_types)
     options = getattr(dispatcher, "targetoptions", {})
+    if low.session.calls_itself(dispatcher.py_func, arg_types):
+        return recursion.called(low, dispatcher, arg_types, values, made.name)
     with low.session.reading(dispatcher.py_func, arg_types, dispatcher, options) as typed:
         env: dict[str, Value] = {}
         for name, v, ty in zip(typed.arg_names, values, arg_types):

@@ -24,6 +24,7 @@ from numbaflux.frontend.facts import Facts, facts
 from numbaflux.frontend.merge import Env, Side, merge
 from numbaflux.frontend.read import Typed
 from numbaflux.frontend.session import Session
+from numbaflux.frontend.signature import argument, tree_of, value_of
 from numbaflux.frontend.structure import assigned, live
 from numbaflux.frontend.tree import (
     RESULT,
@@ -40,8 +41,10 @@ from numbaflux.frontend.tree import (
 from numbaflux.frontend.values import GO, Unmerged, Value, leaves, plain, rebuild, same_shape
 from numbaflux.frontend.writer import Writer
 from numbaflux.ir.build import index
-from numbaflux.ir.nodes import BOOL, Array, Atom, Const, Loc, Var
+from numbaflux.ir.nodes import BOOL, Array, Atom, Const, Function, Loc, Var
 from numbaflux.ir.nodes import Raise as RaiseStmt
+from numbaflux.ir.trees import Program
+from numbaflux.ir.trees import leaves as tree_leaves
 
 Write = Callable[[], bool]  # writes statements; False if control cannot come out of them
 
@@ -371,6 +374,10 @@ class Lowering:
 
     # ---- functions -----------------------------------------------------------------------------
 
+    def apart(self, typed: Typed, options: dict[str, Any]) -> Program:
+        """Another function's statements as a program of its own."""
+        return whole(typed, self.session, options)
+
     def inline(self, typed: Typed, env: Env, ieee: bool) -> Value:
         """Another function's statements written here; its result."""
         callee = Lowering(typed, self.session, self.b, env, ieee)
@@ -384,6 +391,21 @@ class Lowering:
         nodes = self.session.structure(self.typed)
         self.sequence(nodes, frozenset({RESULT}))
         return self.get(RESULT)
+
+
+def whole(typed: Typed, session: Session, options: dict[str, Any]) -> Program:
+    """The program of a function."""
+    loc = typed.loc
+    b = Writer(loc)
+    args = [(n, argument(n, ty, loc)) for n, ty in zip(typed.arg_names, typed.arg_types)]
+    env = {f"arg.{name}": value_of(tree) for name, tree in args}
+    params = [a for _, tree in args for a in tree_leaves(tree) if isinstance(a, Var)]
+    b.arguments.update(params)
+    low = Lowering(typed, session, b, env, options.get("error_model") == "numpy")
+    result = convert.coerce(b, low.body(), typed.return_type, "result")
+    tree = tree_of(result, loc)
+    block = b.block(params, tuple(tree_leaves(tree)))
+    return Program(Function(typed.py_func.__name__, block, loc, options), tuple(args), tree)
 
 
 def moves(v: Value) -> bool:

@@ -9,7 +9,8 @@ replaced during a capture, for the thread that captures and for functions seen i
 functions of Numba's own need their machine code when they are typed, and get it.
 note [Plain]  A plain Python function that captured code refers to is read as if it were jitted.
 note [Recursion]  Numba types a call of a function to itself only if it knows that it is compiling
-that function, which is what `_compiling_counter` tells it.
+that function, which is what `_compiling_counter` tells it.  Called with other types than those it
+is being compiled for, it would have to be compiled to be typed: it is captured for them instead.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from numba.core.compiler_machinery import AnalysisPass, FunctionPass, register_p
 from numba.core.dispatcher import Dispatcher
 from numba.core.registry import cpu_target
 from numba.core.typed_passes import NopythonTypeInference
+from numba.core.typeinfer import TypeInferer
 from numba.core.typing.templates import make_concrete_template, signature
 
 from numbaflux.errors import InternalError, NumbafluxError
@@ -226,12 +228,14 @@ def _capturing() -> Iterator[_Run]:
     template, compile_ = Dispatcher.__dict__.get("get_call_template"), Dispatcher.compile
     Dispatcher.get_call_template = _get_call_template(Dispatcher.get_call_template)
     Dispatcher.compile = _suspending(Dispatcher.compile)
+    TypeInferer.resolve_call = _resolve_call
     try:
         with warnings.catch_warnings():
             # they are about the user's code, and said when Numba compiles it
             warnings.simplefilter("ignore", errors.NumbaWarning)
             yield _local.run
     finally:
+        TypeInferer.resolve_call = _resolve_originally
         Dispatcher.compile = compile_
         if template is None:
             del Dispatcher.get_call_template
@@ -255,6 +259,19 @@ def _get_call_template(original: Callable[..., Any]) -> Callable[..., Any]:
         return template, pysig, folded, {}
 
     return get_call_template
+
+
+_resolve_originally = TypeInferer.resolve_call
+
+
+def _resolve_call(self: TypeInferer, fnty: Any, args: Any, kws: Any) -> Any:
+    """note [Recursion]"""
+    if _active() is not None and isinstance(fnty, types.RecursiveCall):
+        dispatcher = fnty.dispatcher_type.dispatcher
+        _, folded = dispatcher.fold_argument_types(args, kws)
+        if self.context.callstack.match(dispatcher.py_func, folded) is None:
+            return self.context.resolve_function_type(fnty.dispatcher_type, args, kws)
+    return _resolve_originally(self, fnty, args, kws)
 
 
 def _suspending(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -119,9 +119,7 @@ def _shuffled(low: Lowering, x: Atom) -> Atom:
     b = low.b
     (order,) = b.extern("permutation", b.dim(x, 0), types=[Array(I64, 1)], name="order")
     rest = [full_slice()] * (arrays.rank(x) - 1)
-    return indexing.get_items(
-        b, x, [order, *rest], Array(arrays.element_type(x), arrays.rank(x))
-    )
+    return indexing.get_items(b, x, [order, *rest], Array(arrays.element_type(x), arrays.rank(x)))
 
 
 def _choice(low: Lowering, call: Call) -> Value | None:

@@ -25,7 +25,22 @@ from numbaflux.frontend.values import (
     tuple_parts,
 )
 from numbaflux.ir.build import const
-from numbaflux.ir.nodes import Const, Global, Loc, Opaque, Scalar
+from numbaflux.ir.nodes import Callee, Const, Global, Loc, Opaque, Scalar
+from numbaflux.ir.trees import Tree
+
+Key = tuple[Any, tuple[types.Type, ...]]  # a Python function and the types of its arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Recursive:
+    """A function that calls itself: `callee` and the trees of its arguments and of its result.
+
+    The trees tell the structure; their variables are nobody's.
+    """
+
+    callee: Callee
+    args: tuple[Tree, ...]
+    result: Tree
 
 
 @dataclass
@@ -33,24 +48,30 @@ class Session:
     """One call of `read`."""
 
     arrays: dict[int, Global] = field(default_factory=dict)
-    stack: list[Any] = field(default_factory=list)
+    stack: list[Key] = field(default_factory=list)
+    callees: dict[Key, Recursive] = field(default_factory=dict)
 
     def loc_of(self, loc: ir.Loc, py_func: Any) -> Loc:
         return loc_of(loc, py_func)
 
     @contextmanager
     def reading(
-        self, py_func: Any, arg_types: tuple[types.Type, ...], dispatcher: Any, options: dict
+        self,
+        py_func: Any,
+        arg_types: tuple[types.Type, ...],
+        dispatcher: Any,
+        options: dict,
+        again: bool = False,
     ) -> Iterator[Typed]:
         """A function's typed statements, checked; `with`, so that a function met again inside
-        itself is recognised."""
+        itself is recognised.  `again`: it is read a second time on purpose."""
         key = (py_func, arg_types)
-        if key in self.stack:
+        if key in self.stack and not again:
             raise UnsupportedError(
-                f"the recursion of `{py_func.__name__}`",
+                f"the recursion of `{py_func.__name__}` by way of another function",
                 def_loc(py_func),
-                "a function that calls itself has no bounded program to differentiate",
-                "write the recursion as a loop, with an array as its stack",
+                "only a function that calls itself directly stays a function here",
+                "write the other function's statements in it, or the recursion as a loop",
             )
         self.stack.append(key)
         try:
@@ -59,6 +80,13 @@ class Session:
             yield typed
         finally:
             self.stack.pop()
+
+    def calls_itself(self, py_func: Any, arg_types: tuple[types.Type, ...]) -> bool:
+        """Whether a call of this function is one that stays a call."""
+        key = (py_func, arg_types)
+        return (bool(self.stack) and self.stack[-1] == key) or (
+            key in self.callees and key not in self.stack
+        )
 
     def structure(self, typed: Typed) -> tuple[Node, ...]:
         return structure.structure(typed)

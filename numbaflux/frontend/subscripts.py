@@ -141,8 +141,10 @@ def put(low: Lowering, base: Value, where: Value, value: Value) -> None:
     b = low.b
     if isinstance(base, ListValue):
         if isinstance(where, SliceValue):
-            raise low.unsupported("a store into a slice of a list", "the items behind it would move",
-                                  "store item by item, or use an array")  # fmt: skip
+            raise low.unsupported(
+                "a store into a slice of a list", "the items behind it would move",
+                "store item by item, or use an array",
+            )  # fmt: skip
         k, _ = containers.list_item(low, base, where)
         element = array_of(base.cells).element
         b.store(base.cells, [k], convert.to_type(b, value, element))

@@ -235,5 +235,3 @@ def _without_effects(fn: Function) -> Function:
         return replace(block, stmts=tuple(stmts))
 
     return replace(fn, block=visit(fn.block))
-
-

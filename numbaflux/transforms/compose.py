@@ -361,7 +361,9 @@ def _all_float(tree: Tree) -> bool:
 
 def _pairs(b: Builder, program: Program, tangents: tuple[Tree, ...]) -> list[tuple[Var, Atom]]:
     """Each differentiated leaf with its tangent."""
-    if len(tangents) != len(program.args):
+    given = [tree for _, tree in program.args if not isinstance(tree, Fixed)]
+    tangents = (*tangents, *[Fixed()] * (len(program.args) - len(tangents)))  # of defaults
+    if len(tangents) != len(program.args) or len(given) > len(tangents):
         raise NotDifferentiableError(
             f"{len(tangents)} tangent(s) for {len(program.args)} argument(s)",
             program.function.loc,

@@ -16,7 +16,7 @@ from numbaflux.ir.build import Builder, zero_of
 from numbaflux.ir.nodes import Array, Atom, Block, Custom, Function, Stmt, Var
 from numbaflux.ir.walk import map_regions, substitute, walk
 from numbaflux.passes.activity import Activity
-from numbaflux.transforms.memory import add_array, zeros_like
+from numbaflux.transforms.memory import add_array, clear_array, zeros_like
 
 if TYPE_CHECKING:
     from numbaflux.transforms.vjp import Reverse
@@ -120,6 +120,9 @@ def reverse(rev: Reverse, stmt: Custom, n: int) -> None:
             seeds.append(rev.adjoints.pop(r, None) or zero_of(r.type))
     residuals = [need(r) for r in stmt.results[n:]]
     cotangents = b.inline(stmt.rules.backward(), [*residuals, *seeds])
+    for seed in seeds if rev.given.repeated else ():
+        if isinstance(seed.type, Array):
+            clear_array(b, seed)
     for a, ct in zip((a for a in stmt.args if a.type.is_float), cotangents):
         if a not in rev.active:
             continue

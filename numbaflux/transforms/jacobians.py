@@ -35,7 +35,7 @@ from numbaflux.transforms.compose import (
     variables,
 )
 from numbaflux.transforms.jvp import jvp
-from numbaflux.transforms.memory import copy_array, zeros_like
+from numbaflux.transforms.memory import clear_array, copy_array, zeros_like
 from numbaflux.transforms.vjp import sweeps
 
 Blocks = dict[tuple[int, Var], Atom]  # ∂ result i / ∂ leaf
@@ -93,7 +93,9 @@ def _assemble(
 
     def row(_: Atom) -> Tree:
         i = next(order)
-        return picked(tuple(map_tree(lambda a: Leaf(blocks[i, var_of(a)]), t) for t in trees), single)
+        return picked(
+            tuple(map_tree(lambda a: Leaf(blocks[i, var_of(a)]), t) for t in trees), single
+        )
 
     result = map_tree(row, program.result)
     return finish(program, name, b, program.args, result)
@@ -106,17 +108,24 @@ def _reverse_blocks(b: Builder, fn: Function, wrt: tuple[Var, ...]) -> Blocks:
     s = sweeps(fn, wrt, repeated=True)
     arrays = [p for p in wrt if isinstance(p.type, Array)]
     scalars = [p for p in wrt if not isinstance(p.type, Array)]
-    forward, env = clone(Block((), s.forward, s.results), dict(zip(s.params, fn.params)))
+    shadows = [zeros_like(b, p) for p in arrays]
+    given = dict(zip((*s.params, *s.shadows), (*fn.params, *shadows)))
+    forward, env = clone(Block((), s.forward, s.results), given)
     b.stmts += forward.stmts
     results = forward.yields
-    looped = [(i, r) for i, r in enumerate(results) if isinstance(r.type, Array)]
-    blocks = _blocks(b, [(i, r, p) for i, r in looped for p in wrt])
+    looped = [
+        (i, r, p)
+        for i, r in enumerate(results)
+        for p in wrt
+        if isinstance(r.type, Array) or p in arrays
+    ]
+    blocks = _blocks(b, looped)
     for i, r in enumerate(results):
         with _elements(b, r) as row:
-            shadows = [zeros_like(b, p) for p in arrays]
             seeds = [_unit(b, q, row if j == i else None) for j, q in enumerate(results)]
-            here = {**env, **dict(zip(s.shadows, shadows)), **dict(zip(s.seeds, seeds))}
-            reverse, _ = clone(Block((), s.reverse, s.cotangents), here)
+            reverse, _ = clone(
+                Block((), s.reverse, s.cotangents), {**env, **dict(zip(s.seeds, seeds))}
+            )
             b.stmts += reverse.stmts
             for p, d in [*zip(arrays, shadows), *zip(scalars, reverse.yields)]:
                 if (i, p) not in blocks:
@@ -124,6 +133,8 @@ def _reverse_blocks(b: Builder, fn: Function, wrt: tuple[Var, ...]) -> Blocks:
                     continue
                 with _elements(b, d) as column:
                     b.store(blocks[i, p], [*row, *column], _element(b, d, column))
+            for shadow in shadows:
+                clear_array(b, shadow)
     return blocks
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from numbaflux.ir.build import Builder, array_of, full_slice
+from numbaflux.ir.build import Builder, array_of, full_slice, zero_of
 from numbaflux.ir.nodes import (
     Alloc,
     Array,
@@ -90,6 +90,20 @@ def add_array(b: Builder, target: Atom, source: Atom) -> None:
     nest(0, [])
 
 
+def clear_array(b: Builder, a: Atom) -> None:
+    """a[...] = 0, element by element."""
+    ndim = array_of(a).ndim
+
+    def nest(axis: int, index: list[Atom]) -> None:
+        if axis == ndim:
+            b.store(a, index, zero_of(array_of(a).element))
+            return
+        with b.for_(b.dim(a, axis), index="ijkl"[axis % 4]) as loop:
+            nest(axis + 1, [*index, loop.k])
+
+    nest(0, [])
+
+
 def copy_array(b: Builder, a: Atom, name: str) -> Var:
     """A new array with the contents of `a`."""
     assert isinstance(a.type, Array)
@@ -108,6 +122,7 @@ class Duplicated:
 
     fn: Function
     shadows: Mapping[Atom, Atom]
+    strangers: tuple[Atom, ...]  # the shadows of arguments and globals that are not in `wrt`
 
 
 def private_sites(fn: Function) -> frozenset[Site]:
@@ -168,11 +183,11 @@ class _Duplicate:
 
     def run(self, fn: Function) -> Duplicated:
         b = Builder()
-        for a in inactive_shadow(fn, self.active, self.shadows):
-            self.shadows[a] = zeros_like(b, a)
+        strangers = {a: zeros_like(b, a) for a in inactive_shadow(fn, self.active, self.shadows)}
+        self.shadows.update(strangers)
         block = self.block(fn.block)
         block = replace(block, stmts=(*b.stmts, *block.stmts))
-        return Duplicated(replace(fn, block=block), self.shadows)
+        return Duplicated(replace(fn, block=block), self.shadows, tuple(strangers.values()))
 
     def block(self, block: Block) -> Block:
         return replace(block, stmts=tuple(t for s in block.stmts for t in self.stmt(s)))

@@ -33,6 +33,7 @@ from numbaflux.ir.nodes import (
     Prim,
     Print,
     Raise,
+    Scalar,
     Stmt,
     Store,
     Var,
@@ -48,6 +49,7 @@ from numbaflux.rules.table import Sym, contribution, has_partial
 from numbaflux.transforms import calls, custom
 from numbaflux.transforms.memory import (
     add_array,
+    clear_array,
     duplicate,
     keep_factors,
     serial,
@@ -107,7 +109,7 @@ def sweeps(
     twins = duplicate(kept.fn, active, shadows)
     params = (*fn.params, *shadows.values())
     values = Values(counters(replace(fn, block=replace(twins.fn.block, params=params))))
-    given = Given(factors.factors, opened.outputs, kept.args, repeated)
+    given = Given(factors.factors, opened.outputs, kept.args, twins.strangers, repeated)
     reverse = Reverse(active, twins.shadows, given, values)
     reverse.run(zip(outputs, seeds))
     values.decide()
@@ -137,12 +139,14 @@ class Given:
     """What was prepared in the forward sweep, by statement.
 
     `factors` of matrix products, `outputs` of calls with a rule of the user's, `arguments` of
-    calls; `repeated`: the reverse sweep runs several times and must leave them as they are.
+    calls; `strangers`: shadows of what is not differentiated; `repeated`: the reverse sweep runs
+    several times and must leave all that it reads, and the function's own shadows, as they were.
     """
 
     factors: Mapping[Gemm, tuple[Atom, Atom]]
     outputs: Mapping[Custom, int]
     arguments: Mapping[Call, tuple[Atom, ...]]
+    strangers: tuple[Atom, ...]
     repeated: bool
 
 
@@ -176,6 +180,8 @@ class Reverse:
                 else:
                     self.contribute(a, ct)
             self.block(root)
+            for shadow in self.given.strangers if self.given.repeated else ():
+                clear_array(self.b, shadow)
         return self.b
 
     def block(self, block: Block) -> None:
@@ -216,7 +222,10 @@ class Reverse:
                 reverse_for(self, stmt)
             case While():
                 reverse_while(self, stmt)
-            case Alloc() | View() | Dim() | Extern() | Raise() | Print():
+            case Alloc(result=r):
+                if self.given.repeated and r in self.shadows and isinstance(r.type.element, Scalar):
+                    clear_array(self.b, self.shadow(r))
+            case View() | Dim() | Extern() | Raise() | Print():
                 pass
             case _:
                 assert_never(stmt)

@@ -22,6 +22,8 @@ class Program:
     """Run it in float32 as well."""
     python: bool = True
     """CPython computes the same."""
+    identity: float = 1e-12
+    """How closely forward and reverse mode agree: a few ulp of what the program computes in."""
 
     def __str__(self) -> str:
         return self.name
@@ -44,7 +46,7 @@ class Program:
         return Program(f"{self.name}_float32", self.f, args, self.argnums, python=False)
 
 
-def program(into: list[Program], *args: Any, argnums: Any = None, **options: bool):
+def program(into: list[Program], *args: Any, argnums: Any = None, **options: Any):
     """Decorate a function to enter it into a corpus; by default all floats are differentiated."""
     chosen = argnums if argnums is not None else [i for i, a in enumerate(args) if trees.floats(a)]
 
