@@ -44,6 +44,20 @@ def grow(buffer, index):
 
 
 @numba.njit(cache=True)
+def references(like, n):
+    """A list for references to arrays of the type of `like`, with n places that nobody reads.
+
+    Not a comprehension: from `[like for _ in range(n)]` Numba 0.68 makes a list through whose items
+    stores can be lost (LLVM takes them to be dead).
+    """
+    made = [like]
+    made.clear()
+    for _ in range(n):
+        made.append(like)
+    return made
+
+
+@numba.njit(cache=True)
 def put(references, index, array):
     """references[index] = array; a list that is too short is extended, with what nobody reads."""
     while len(references) <= index:

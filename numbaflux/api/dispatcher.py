@@ -81,8 +81,9 @@ class Derivative(CPUDispatcher):
             raise TypeError(
                 f"{transform.name}() has no option {unknown[0]!r}; it takes {', '.join(OPTIONS)}"
             )
-        if not callable(f):
-            raise TypeError(f"{transform.name}() takes a function, not {type(f).__name__}")
+        if not inspect.isfunction(getattr(f, "py_func", f)):
+            way_out = ", write a function around it" if callable(f) else ""
+            raise TypeError(f"{transform.name}() takes a function, not {type(f).__name__}{way_out}")
         self.transform = transform
         self.primal = f
         self.options = {**_options_of(f), **options}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from operator import index
 from typing import Any
 
 from numbaflux.api.dispatcher import Derivative, Dispatcher, register_call, register_transform
@@ -28,13 +29,27 @@ def _derivative(transform: Transform, f: Any) -> Derivative:
     return Derivative(transform, f, {})
 
 
-def _argnums(argnums: Argnums) -> Argnums:
-    if isinstance(argnums, int):
-        return argnums
-    argnums = tuple(argnums)
-    if not argnums or not all(isinstance(n, int) for n in argnums):
-        raise TypeError(f"argnums is an int or a tuple of ints, not {argnums!r}")
-    return argnums
+def _argnums(argnums: Any) -> Argnums:
+    wrong = TypeError(f"argnums is an int or a tuple of ints, not {argnums!r}")
+    try:
+        if hasattr(argnums, "__index__"):
+            return index(argnums)
+        chosen = tuple(index(n) for n in argnums)
+    except TypeError:
+        raise wrong from None
+    if not chosen:
+        raise wrong
+    return chosen
+
+
+def _entries(transform: str, name: str, given: Any) -> tuple:
+    """One entry for each argument of the function."""
+    if not isinstance(given, tuple | list):
+        raise TypeError(
+            f"{transform}: {name} is a tuple with an entry for each argument of the function, "
+            f"not {type(given).__name__}: {transform}(f, (x,), ...)"
+        )
+    return tuple(given)
 
 
 # ---- functions among the primals: Numba has no tuple of them -----------------------------------
@@ -62,7 +77,7 @@ def _filled(f: Any, given: tuple) -> Callable:
 
 
 def _chosen(values: tuple, kept: tuple[int, ...]) -> tuple:
-    return tuple(values[i] for i in kept)
+    return tuple(values[i] for i in kept if i < len(values))
 
 
 def _spread(values: tuple, kept: tuple[int, ...], n: int) -> tuple:
@@ -164,8 +179,9 @@ def jvp(f: Callable, primals: tuple, tangents: tuple) -> tuple:
     >>> nf.jvp(lambda x, n: x**n, (2.0, 3), (1.0, None))
     (8.0, 12.0)
     """
-    f, primals, kept = _without_functions(f, tuple(primals))
-    return derivative(OfPairs("jvp"), f)(primals, _chosen(tuple(tangents), kept))
+    tangents = _entries("jvp", "tangents", tangents)
+    f, numbers, kept = _without_functions(f, _entries("jvp", "primals", primals))
+    return derivative(OfPairs("jvp"), f)(numbers, _chosen(tangents, kept))
 
 
 def vjp(f: Callable, primals: tuple, cotangents: Any) -> tuple:
@@ -178,7 +194,7 @@ def vjp(f: Callable, primals: tuple, cotangents: Any) -> tuple:
     >>> nf.vjp(lambda x, n: x**n, (2.0, 3), 10.0)
     (8.0, (120.0, None))
     """
-    f, numbers, kept = _without_functions(f, tuple(primals))
+    f, numbers, kept = _without_functions(f, _entries("vjp", "primals", primals))
     out, cts = derivative(OfPairs("vjp"), f)(numbers, cotangents)
     return out, _spread(cts, kept, len(primals))
 
@@ -192,8 +208,9 @@ def hvp(f: Callable, primals: tuple, tangents: tuple) -> tuple:
     >>> nf.hvp(lambda x: x[0] ** 2 * x[1], (np.array([3.0, 5.0]),), (np.array([1.0, 0.0]),))
     (array([10.,  6.]),)
     """
-    f, numbers, kept = _without_functions(f, tuple(primals))
-    cts = derivative(OfPairs("hvp"), f)(numbers, _chosen(tuple(tangents), kept))
+    tangents = _entries("hvp", "tangents", tangents)
+    f, numbers, kept = _without_functions(f, _entries("hvp", "primals", primals))
+    cts = derivative(OfPairs("hvp"), f)(numbers, _chosen(tangents, kept))
     return _spread(cts, kept, len(primals))
 
 

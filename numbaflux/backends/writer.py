@@ -173,7 +173,7 @@ class Writer:
         assert isinstance(type, Array)
         if isinstance(type.element, Array):
             nothing = _empty_reference(type.element)
-            return f"[{nothing} for _ in range({self.expressions.text(shape[0])})]"
+            return f"runtime.references({nothing}, {self.expressions.text(shape[0])})"
         function = "np.zeros" if zero else "np.empty"
         dtype = "" if type.element == Scalar("float64") else f", dtype={dtype_name(type.element)}"
         if type.layout == "F" and type.ndim > 1:

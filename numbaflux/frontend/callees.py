@@ -55,7 +55,7 @@ def call(low: Lowering, target: str, e: ir.Expr, name: str) -> Value:
             bound = inspect.signature(cls).bind(*args, **kwargs)
             return TupleValue(tuple(bound.arguments.values()), cls)
         case types.RecursiveCall():
-            return inlined(low, callee.dispatcher_type.dispatcher, made)
+            return inlined(low, callee.dispatcher_type.dispatcher, made, True)
         case types.Dispatcher():
             return inlined(low, callee.dispatcher, made)
         case types.ExceptionClass():
@@ -168,7 +168,7 @@ def _method(low: Lowering, method: Value, made: Call) -> Value:
 # ---- the user's functions --------------------------------------------------------------------
 
 
-def inlined(low: Lowering, dispatcher: Any, made: Call) -> Value:
+def inlined(low: Lowering, dispatcher: Any, made: Call, by_itself: bool = False) -> Value:
     """A compiled function of the user's, written in place of the call unless it calls itself."""
     signature = inspect.signature(dispatcher.py_func)
     bound = signature.bind(*made.args, **made.kwargs)
@@ -181,6 +181,8 @@ def inlined(low: Lowering, dispatcher: Any, made: Call) -> Value:
         else:
             values.append(Known(p.default))
     arg_types = folded(signature, made.signature.args)
+    if by_itself:
+        values, arg_types = recursion.with_defaults(low, values, arg_types)
     program = getattr(dispatcher, "numbaflux_program", None)
     if program is not None:
         return _derivative(low, program(arg_types), values, arg_types)

@@ -277,10 +277,10 @@ def new_list(low: Lowering, items: Sequence[Value], ty: types.List, name: str) -
     """[*items]. note [Lists]"""
     if ty.dtype not in low.facts.growing:
         return TupleValue(tuple(convert.coerce(low.b, i, ty.dtype) for i in items))
-    if not isinstance(ty.dtype, types.Number | types.Boolean):
+    if not isinstance(ty.dtype, types.Number | types.Boolean | types.Array):
         raise low.unsupported(
-            f"a list of {ty.dtype} that grows", "only lists of numbers may grow",
-            "use one array with a further axis",
+            f"a list of {ty.dtype} that grows", "only lists of numbers or arrays may grow",
+            "use a list for each part, or one array with a further axis",
         )  # fmt: skip
     b, made = low.b, _empty_list(low.b, ir_type(ty.dtype, low.loc), name)
     for i, item in enumerate(items):
@@ -330,8 +330,8 @@ def list_item(low: Lowering, v: ListValue, k: Atom) -> tuple[Atom, Atom]:
 def list_append(low: Lowering, v: ListValue, call: Call) -> None:
     b = low.b
     n = b.load(v.length, [ZERO], "n")
-    element = array_of(v.cells).element
-    b.store(v.cells, [n], convert.to_type(b, call.args[1], element))
+    item = arrays.materialise(b, call.args[1]) if arrays.is_array(call.args[1]) else call.args[1]
+    b.store(v.cells, [n], convert.to_type(b, item, array_of(v.cells).element))
     b.store(v.length, [ZERO], b.add(n, ONE))
 
 

@@ -367,6 +367,13 @@ class Lowering:
             return known is None or any(self.may_alias(v, out) for v in known[1])
         return arrays.is_array(value) and value is not out and self.b.may_overlap(value, out)
 
+    def may_overlap(self, value: Value, out: Atom) -> bool:
+        """Whether anything that `value` still has to read may share memory with `out`."""
+        if isinstance(value, arrays.Lazy):
+            known = self.operands.get(id(value))
+            return known is None or any(self.may_overlap(v, out) for v in known[1])
+        return arrays.is_array(value) and self.b.may_overlap(value, out)
+
     def array_type_of(self, a: Value) -> types.Array:
         t = a.type
         assert isinstance(t, Array)

@@ -264,14 +264,14 @@ def _get_call_template(original: Callable[..., Any]) -> Callable[..., Any]:
 _resolve_originally = TypeInferer.resolve_call
 
 
-def _resolve_call(self: TypeInferer, fnty: Any, args: Any, kws: Any) -> Any:
+def _resolve_call(self: TypeInferer, fnty: Any, pos_args: Any, kw_args: Any) -> Any:
     """note [Recursion]"""
     if _active() is not None and isinstance(fnty, types.RecursiveCall):
         dispatcher = fnty.dispatcher_type.dispatcher
-        _, folded = dispatcher.fold_argument_types(args, kws)
+        _, folded = dispatcher.fold_argument_types(pos_args, kw_args)
         if self.context.callstack.match(dispatcher.py_func, folded) is None:
-            return self.context.resolve_function_type(fnty.dispatcher_type, args, kws)
-    return _resolve_originally(self, fnty, args, kws)
+            return self.context.resolve_function_type(fnty.dispatcher_type, pos_args, kw_args)
+    return _resolve_originally(self, fnty, pos_args, kw_args)
 
 
 def _suspending(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from numba.core import types
+from numba.core.typing.typeof import typeof
 
 from numbaflux.frontend import convert
 from numbaflux.frontend.session import Recursive
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
     from numbaflux.frontend.lower import Lowering
 
 Types = tuple[types.Type, ...]
+
+
+def with_defaults(
+    low: Lowering, values: list[Value], arg_types: Types
+) -> tuple[list[Value], Types]:
+    """Numbers left out as if they had been given: what is called so or so is one function."""
+    pairs = [_given(low, v, ty) for v, ty in zip(values, arg_types)]
+    return [v for v, _ in pairs], tuple(ty for _, ty in pairs)
+
+
+def _given(low: Lowering, v: Value, ty: types.Type) -> tuple[Value, types.Type]:
+    if isinstance(ty, types.Omitted) and isinstance(ty.value, bool | int | float):
+        ty = typeof(ty.value)
+        v = low.session.lift(v.value, ty, "t", low.loc)
+    return v, ty
 
 
 def called(
@@ -69,6 +85,8 @@ def _result(low: Lowering, name: str, ty: types.Type) -> Tree:
                 "a function that calls itself can return numbers, and write the arrays it is given",
                 "pass it an array to write its result into",
             )  # fmt: skip
+        case _:
+            pass
     raise low.unsupported(
         f"the recursion of `{name}`, which returns {ty}",
         "a function that calls itself can return numbers and tuples of them", "return a number",

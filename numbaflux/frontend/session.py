@@ -67,11 +67,13 @@ class Session:
         itself is recognised.  `again`: it is read a second time on purpose."""
         key = (py_func, arg_types)
         if key in self.stack and not again:
+            types_only = self.stack[-1][0] is py_func
+            way = "with arguments of other types" if types_only else "by way of another function"
             raise UnsupportedError(
-                f"the recursion of `{py_func.__name__}` by way of another function",
+                f"the recursion of `{py_func.__name__}` {way}",
                 def_loc(py_func),
-                "only a function that calls itself directly stays a function here",
-                "write the other function's statements in it, or the recursion as a loop",
+                "only a function that calls itself as it was called stays a function here",
+                "write both as one function, or the recursion as a loop",
             )
         self.stack.append(key)
         try:

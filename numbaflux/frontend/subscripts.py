@@ -162,7 +162,7 @@ def put(low: Lowering, base: Value, where: Value, value: Value) -> None:
             value = arrays.element(b, value, [])
         b.store(base, at, number(b, value, arrays.element_type(base)))
     elif any(isinstance(i, Var) and isinstance(i.type, Array) for i in items):
-        indexing.set_items(b, base, items, value)
+        indexing.set_items(b, base, items, value, may_alias=low.may_overlap(value, base))
     elif not _is_view(low, value, base, items):  # x[i:j] += y has already written there
         view = base if _is_whole(items) else views.view(b, base, items)
         arrays.assign(b, view, value, may_alias=low.may_alias(value, view))

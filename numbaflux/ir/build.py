@@ -302,6 +302,8 @@ def fold(op: str, args: tuple[Atom, ...], type: Type) -> Atom | None:
             return a
         case "ipow" if _is(b, 0):
             return const(1, type)
+        case "eq" | "ne" if a == b and a.type in (I64, BOOL):
+            return Const(op == "eq", BOOL)
         case "and" if _is(a, True) or _is(b, False):
             return b
         case "and" if _is(b, True) or _is(a, False):

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from numbaflux.errors import UnsupportedError
 from numbaflux.ir.build import Builder, full_slice, zero_of
@@ -48,6 +48,7 @@ from numbaflux.transforms.memory import add_array, shadow_var, zeros_like
 if TYPE_CHECKING:
     from numbaflux.transforms.vjp import Reverse
 
+A = TypeVar("A", bound=Atom)
 Transform = Callable[[Function, Iterable[Var]], Function]
 
 
@@ -56,7 +57,7 @@ def is_active(stmt: Call, active: Activity) -> bool:
     return any(a in active for a in (*stmt.results, *written_arrays(stmt)))
 
 
-def _floats(atoms: Iterable[Atom]) -> Iterator[Atom]:
+def _floats(atoms: Iterable[A]) -> Iterator[A]:
     return (a for a in atoms if a.type.is_float)
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from numbaflux.errors import NotDifferentiableError
-from numbaflux.ir.build import Builder, const, index, var_of
+from numbaflux.ir.build import Builder, array_of, const, index, var_of
 from numbaflux.ir.nodes import BOOL, TEXT, Array, Atom, Const, Function, Scalar, Var
 from numbaflux.ir.trees import Fixed, Leaf, Program, Tree, Tuple, leaves, map_tree, with_leaves
 from numbaflux.passes.alias import written_params
 from numbaflux.transforms.jvp import jvp
-from numbaflux.transforms.memory import add_array, shadow_type, zeros_like
+from numbaflux.transforms.memory import add_array, refuse_other_shape, shadow_type, zeros_like
 from numbaflux.transforms.vjp import vjp
 
 
@@ -248,7 +249,7 @@ def adjoint_program(program: Program, shadows: tuple[Tree | None, ...], dup: typ
             "adjoint takes cotangents in the shadows of arguments",
             "write the result into an argument, or use numbaflux.vjp",
         )
-    pairs = _shadow_pairs(program, shadows)
+    pairs = _shadow_pairs(b, program, shadows, of_scalar=Array)
     wrt = tuple(p for p, _ in pairs)
     arrays = [d for p, d in pairs if isinstance(p.type, Array)]
     seeds = [const(1, fn.results[i].type) for i in of]
@@ -256,8 +257,7 @@ def adjoint_program(program: Program, shadows: tuple[Tree | None, ...], dup: typ
     results, scalars = out[: len(fn.results)], iter(out[len(fn.results) :])
     for p, d in pairs:
         if not isinstance(p.type, Array):
-            assert isinstance(d.type, Array)
-            b.accumulate(d, [index(0)], b.cast(next(scalars), d.type.element))
+            b.accumulate(d, [index(0)], b.cast(next(scalars), array_of(d).element))
     value = with_leaves(program.result, results)
     return finish(program, "adjoint", b, _dup_args(program, shadows, dup), value)
 
@@ -265,7 +265,7 @@ def adjoint_program(program: Program, shadows: tuple[Tree | None, ...], dup: typ
 def tangent_program(program: Program, shadows: tuple[Tree | None, ...], dup: type) -> Program:
     """Updates the shadows with their arrays; returns Dup(value, tangent) of a scalar result."""
     fn, b = program.function, Builder(program.function.loc)
-    pairs = _shadow_pairs(program, shadows)
+    pairs = _shadow_pairs(b, program, shadows, of_scalar=Scalar)
     wrt = tuple(p for p, _ in pairs)
     tangents = [d if isinstance(p.type, Array) else b.cast(d, p.type) for p, d in pairs]
     out = b.inline(jvp(fn, wrt), [*fn.params, *tangents])
@@ -279,21 +279,38 @@ def tangent_program(program: Program, shadows: tuple[Tree | None, ...], dup: typ
     return finish(program, "tangent", b, _dup_args(program, shadows, dup), value)
 
 
-def _shadow_pairs(program: Program, shadows: tuple[Tree | None, ...]) -> list[tuple[Var, Atom]]:
+def _shadow_pairs(
+    b: Builder, program: Program, shadows: tuple[Tree | None, ...], of_scalar: type
+) -> list[tuple[Var, Atom]]:
+    """Each leaf that has a shadow with it; the shadow of a scalar is of the kind `of_scalar`."""
     pairs = []
     for (name, tree), shadow in zip(program.args, shadows):
         if shadow is None:
             continue
         primal, ds = variables([tree]), tuple(leaves(shadow))
-        if len(primal) != len(ds) or not all(p.type.is_float for p in primal):
+        if len(primal) != len(ds) or not all(map(partial(_fits, of_scalar), primal, ds)):
             raise NotDifferentiableError(
                 f"the shadow of argument `{name}` does not have the structure of its primal",
                 program.function.loc,
                 "each floating point leaf has a shadow of its type",
                 "pass Dup(x, dx), dx like x; for a scalar x in `adjoint` an array of one element",
             )
+        for p, d in zip(primal, ds):
+            if isinstance(p.type, Array):
+                refuse_other_shape(b, d, p, f"the shadow of argument {name}")
         pairs += zip(primal, ds)
     return pairs
+
+
+def _fits(of_scalar: type, p: Var, d: Atom) -> bool:
+    """Whether d can be the shadow of p."""
+    if not p.type.is_float:
+        return False
+    if isinstance(p.type, Array):
+        if not isinstance(d.type, Array) or d.type.ndim != p.type.ndim:
+            return False
+        return d.type.element == p.type.element and not d.type.readonly
+    return isinstance(d.type, of_scalar) and getattr(d.type, "ndim", 1) == 1
 
 
 def _dup_args(program: Program, shadows: tuple[Tree | None, ...], dup: type):
@@ -361,9 +378,8 @@ def _all_float(tree: Tree) -> bool:
 
 def _pairs(b: Builder, program: Program, tangents: tuple[Tree, ...]) -> list[tuple[Var, Atom]]:
     """Each differentiated leaf with its tangent."""
-    given = [tree for _, tree in program.args if not isinstance(tree, Fixed)]
-    tangents = (*tangents, *[Fixed()] * (len(program.args) - len(tangents)))  # of defaults
-    if len(tangents) != len(program.args) or len(given) > len(tangents):
+    rest = [tree for _, tree in program.args[len(tangents) :]]
+    if len(tangents) > len(program.args) or not all(isinstance(t, Fixed) for t in rest):
         raise NotDifferentiableError(
             f"{len(tangents)} tangent(s) for {len(program.args)} argument(s)",
             program.function.loc,
@@ -371,7 +387,7 @@ def _pairs(b: Builder, program: Program, tangents: tuple[Tree, ...]) -> list[tup
             "pass one tangent for each argument, None for a constant one",
         )
     pairs: list[tuple[Var, Atom]] = []
-    for (name, tree), tangent in zip(program.args, tangents):
+    for (name, tree), tangent in zip(program.args, tangents):  # defaults come last
         pairs += _zip_leaves(b, program, name, tree, tangent)
     return pairs
 
@@ -388,6 +404,7 @@ def _zip_leaves(
             return
         case Leaf(p), Leaf(d) if isinstance(p.type, Array) and isinstance(d.type, Array):
             if p.type.is_float and d.type.ndim == p.type.ndim:
+                refuse_other_shape(b, d, p, f"the tangent of argument {name}")
                 yield var_of(p), d
                 return
         case Leaf(p), Leaf(d) if isinstance(d.type, Scalar):

@@ -16,10 +16,12 @@ from dataclasses import dataclass, replace
 
 from numbaflux.ir.build import Builder, array_of, full_slice, zero_of
 from numbaflux.ir.nodes import (
+    TEXT,
     Alloc,
     Array,
     Atom,
     Block,
+    Const,
     Custom,
     For,
     Function,
@@ -88,6 +90,13 @@ def add_array(b: Builder, target: Atom, source: Atom) -> None:
             nest(axis + 1, [*index, loop.k])
 
     nest(0, [])
+
+
+def refuse_other_shape(b: Builder, a: Atom, like: Atom, what: str) -> None:
+    """Raise ValueError unless the arrays have one shape; `what` is the first one's name."""
+    message = Const(f"{what} does not have the shape of its primal", TEXT)
+    for axis in range(array_of(like).ndim):
+        b.raise_if(b.prim("ne", b.dim(a, axis), b.dim(like, axis)), ValueError, message)
 
 
 def clear_array(b: Builder, a: Atom) -> None:

@@ -52,6 +52,7 @@ from numbaflux.transforms.memory import (
     clear_array,
     duplicate,
     keep_factors,
+    refuse_other_shape,
     serial,
     shadow_type,
     shadow_var,
@@ -176,6 +177,7 @@ class Reverse:
                 if a not in self.active:
                     continue
                 if isinstance(a.type, Array):
+                    refuse_other_shape(self.b, ct, self.shadow(a), "a cotangent")
                     add_array(self.b, self.shadow(a), ct)
                 else:
                     self.contribute(a, ct)
@@ -223,7 +225,8 @@ class Reverse:
             case While():
                 reverse_while(self, stmt)
             case Alloc(result=r):
-                if self.given.repeated and r in self.shadows and isinstance(r.type.element, Scalar):
+                numbers = isinstance(array_of(r).element, Scalar)
+                if self.given.repeated and r in self.shadows and numbers:
                     clear_array(self.b, self.shadow(r))
             case View() | Dim() | Extern() | Raise() | Print():
                 pass

@@ -2,6 +2,7 @@
 
 import math
 from collections import namedtuple
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -69,6 +70,17 @@ def test_argnums_out_of_range(argnums):
 def test_argnums_of_a_wrong_kind(argnums):
     with pytest.raises(TypeError, match="argnums is an int or a tuple of ints"):
         nf.grad(product, argnums)
+
+
+def test_what_is_not_a_function():
+    for f in (math.sin, np.sin, partial(product, 1.0), "f"):
+        with pytest.raises(TypeError, match="grad.. takes a function, not"):
+            nf.grad(f)
+
+
+def test_argnums_may_be_any_integer():
+    assert nf.grad(product, argnums=np.int64(1))(1.0, 2.0, 3.0) == 108.0
+    assert nf.grad(product, argnums=[np.int32(1), 0])(1.0, 2.0, 3.0) == (108.0, 108.0)
 
 
 # ---- structures --------------------------------------------------------------------------------
@@ -191,6 +203,24 @@ def test_wrong_tangents():
         nf.jvp(product, (1.0, 2.0, 3.0), (1.0, 2.0))
     with pytest.raises(TypeError, match="does not have the structure"):
         nf.jvp(weighted, (X, W), (np.ones((3, 3)), None))
+
+
+def test_other_shapes_are_refused():
+    with pytest.raises(ValueError, match="tangent of argument x does not have the shape"):
+        nf.jvp(weighted, (X, W), (np.ones(2), None))
+    with pytest.raises(ValueError, match="cotangent does not have the shape"):
+        nf.vjp(lambda x: 2.0 * x, (X,), np.ones(2))
+    for transform in (nf.adjoint, nf.tangent):
+        with pytest.raises(ValueError, match="shadow of argument x does not have the shape"):
+            transform(weighted)(nf.Dup(X, np.ones(2)), W)
+
+
+def test_primals_and_tangents_are_tuples():
+    with pytest.raises(TypeError, match="vjp: primals is a tuple"):
+        nf.vjp(polynomial, 2.0, 1.0)
+    for transform in (nf.jvp, nf.hvp):
+        with pytest.raises(TypeError, match="tangents is a tuple"):
+            transform(polynomial, (2.0,), 1.0)
 
 
 def test_pairs_inside_njit():
@@ -401,6 +431,12 @@ def test_in_place_refusals():
         nf.adjoint(lambda x: 2.0 * x)(nf.Dup(X, np.zeros(3)))
     with pytest.raises(TypeError, match="does not have the structure"):
         nf.adjoint(lambda x: x[0][0])(nf.Dup((X, X), np.zeros(3)))
+    with pytest.raises(TypeError, match=r"does not have the structure(.|\n)*array of one element"):
+        nf.adjoint(polynomial)(nf.Dup(2.0, 0.0))
+    with pytest.raises(TypeError, match="does not have the structure"):
+        nf.adjoint(weighted)(nf.Dup(X, np.zeros(3, np.float32)), W)
+    with pytest.raises(TypeError, match="does not have the structure"):
+        nf.tangent(polynomial)(nf.Dup(2.0, np.zeros(1)))
 
 
 # ---- kinks -------------------------------------------------------------------------------------

@@ -25,6 +25,8 @@ class Scope:
     vectors: tuple[tuple[str, int], ...] = ()
     buffers: tuple[str, ...] = ()
     matrices: tuple[tuple[str, int, int], ...] = ()
+    ragged: tuple[str, ...] = ()
+    """Vectors of a length that only the program knows, at least 1."""
     orders: tuple[str, ...] = ()
     """Arrays of indices into a whole vector."""
     fixed: frozenset[str] = frozenset()
@@ -50,6 +52,8 @@ class Expressions:
     """Whether there is a helper `spread` that writes into a vector."""
     splits: bool = False
     """Whether there is a helper `split` that returns a pair."""
+    blends: bool = False
+    """Whether there is a helper `blend` that returns one of its vectors, or a new one."""
     names: int = 0
 
     def line(self, depth: int, text: str) -> None:
@@ -75,6 +79,10 @@ class Expressions:
         if scope.matrices and (not scope.vectors or self.pick.random() < 0.25):
             matrix, rows, columns = self.pick.choice(scope.matrices)
             return f"{matrix}[{self.index(scope, rows)}, {self.index(scope, columns)}]"
+        if scope.ragged and self.pick.random() < 0.2:
+            name = self.pick.choice(scope.ragged)
+            i = self.pick.choice(scope.ints)
+            return f"{name}[{self.pick.choice([f'{i} % {name}.size', '-1', '0'])}]"
         name, length = self.pick.choice(scope.vectors)
         return f"{name}[{self.index(scope, length)}]"
 
@@ -173,6 +181,7 @@ class Expressions:
         forms = [f"np.tanh(np.sum({e}))", f"np.mean({e})", f"np.max({name})", f"({e}).min()"]
         forms += [f"np.sin(np.sum({name}[{name} > {self.constant()}]))", f"np.prod({e})"]
         forms += [f"np.tanh(np.sum({m}))" for m, _, _ in scope.matrices[-1:]]
+        forms += [f"np.mean({ragged})" for ragged in scope.ragged[-1:]]
         if name in scope.buffers and not self.single:
             forms += [f"np.sin(np.dot({name}, {e}))"]
         return self.pick.choice(forms)

@@ -49,6 +49,7 @@ class Writer(Memory):
             (2, self.count),
             (1, self.new_tuple),
             (1, self.order),
+            (1, self.ragged),
         ]
         if len(scope.buffers) > len(scope.fixed.intersection(scope.buffers)) + 1:
             kinds += [(1, self.swap), (1, self.rebind), (1, self.choose)]
@@ -115,14 +116,19 @@ class Writer(Memory):
 
     def for_loop(self, scope: Scope) -> Scope:
         i = self.name("i")
-        vector = self.pick.choice(scope.vectors)[0]
-        ranges = ["range(n)", "range(1, 4)", "range(4, 0, -1)", "range(0, 5, 2)", "range(n - 3)"]
+        vector = self.pick.choice([*(name for name, _ in scope.vectors), *scope.ragged])
+        certain = ["range(1, 4)", "range(4, 0, -1)", "range(0, 5, 2)"]
+        ranges = [*certain, "range(n)", "range(n - 3)"]
         ranges += [f"range({outer} % 4)" for outer in scope.ints[-1:]]
+        ranges += [f"range({ragged}.size)" for ragged in scope.ragged[-1:]]
         inner = replace(scope, depth=scope.depth + 1, loops=scope.loops + 1)
         form = self.pick.random()
+        after = scope
         if form < 0.7:
-            self.line(scope.depth, f"for {i} in {self.pick.choice(ranges)}:")
+            trips = self.pick.choice(ranges)
+            self.line(scope.depth, f"for {i} in {trips}:")
             inner = replace(inner, ints=(*scope.ints, i))
+            after = replace(scope, ints=inner.ints) if trips in certain else scope
         elif form < 0.8:
             e = self.name("e")
             self.line(scope.depth, f"for {i}, {e} in enumerate({vector}):")
@@ -137,7 +143,7 @@ class Writer(Memory):
             inner = replace(inner, floats=(*scope.floats, e))
         self.block(inner, 4)
         self.orelse(scope)
-        return scope
+        return after
 
     def orelse(self, scope: Scope) -> None:
         """What a loop that was not broken off does in the end."""
@@ -173,15 +179,22 @@ class Writer(Memory):
 
     def branch(self, scope: Scope) -> Scope:
         inner = replace(scope, depth=scope.depth + 1)
+        name = self.name("s") if self.pick.random() < 0.3 else None  # set in every arm
+
+        def arm(most: int) -> None:
+            self.block(inner, most)
+            if name:
+                self.line(inner.depth, f"{name} = {self.expression(inner)}")
+
         self.line(scope.depth, f"if {self.condition(scope)}:")
-        self.block(inner, 3)
+        arm(3)
         if self.pick.random() < 0.25:
             self.line(scope.depth, f"elif {self.condition(scope)}:")
-            self.block(inner, 2)
-        if self.pick.random() < 0.5:
+            arm(2)
+        if name or self.pick.random() < 0.5:
             self.line(scope.depth, "else:")
-            self.block(inner, 3)
-        return scope
+            arm(3)
+        return replace(scope, floats=(*scope.floats, name)) if name else scope
 
     def leave(self, scope: Scope) -> Scope:
         self.line(scope.depth, f"if {self.condition(scope)}:")
@@ -227,6 +240,19 @@ class Writer(Memory):
         self.line(1, f"v[j] = 0.8 * v[j] + 0.1 * {self.squashed(scope)}")
         self.lines += ["", ""]
 
+    def blend_helper(self) -> None:
+        scope = Scope(floats=("p",), vectors=(("u", 2), ("v", 2)))
+        self.lines += ["@njit", "def blend(u, v, p):"]
+        self.line(0, f"if {self.condition(scope)}:")
+        self.line(1, "return u")
+        self.line(0, "for j in range(u.size):")
+        self.line(1, f"if u[j] > {self.constant()}:")
+        self.line(2, "return v")
+        self.line(1, f"v[j] = 0.9 * v[j] + 0.1 * {self.squashed(scope)}")
+        self.line(0, self.pick.choice(["return u.copy()", "return np.sin(u * v)"]))
+        self.lines += ["", ""]
+        self.blends = True
+
     def program(self) -> str:
         for number in range(self.pick.randint(0, 2)):
             self.scalar_helper(f"h{number}")
@@ -235,6 +261,8 @@ class Writer(Memory):
             self.vector_helper()
         if self.pick.random() < 0.3:
             self.pair_helper()
+        if self.pick.random() < 0.2:
+            self.blend_helper()
         self.lines.append(f"def {ENTRY}(x, y, m, a, n):")
         first = self.constant()
         for text in ("k = 0", f"s = {first}", "t = 1.0 * a", "z = np.zeros_like(y)"):

@@ -114,6 +114,15 @@ class Memory(Expressions):
         self.line(scope.depth, f"{name} = {self.pick.choice(forms)}")
         return replace(scope, vectors=(*scope.vectors, (name, length)))
 
+    def ragged(self, scope: Scope) -> Scope:
+        name, i = self.name("r"), self.pick.choice(scope.ints)
+        forms = [f"np.zeros({i} % 3 + 1)", f"np.full({i} % 4 + 1, {self.leaf(scope)})"]
+        forms += [f"{base}[{i} % 4 :]" for base in scope.buffers]
+        forms += [f"np.sin({base}[: {i} % 3 + 1])" for base in scope.buffers]
+        forms += [f"np.linspace({self.constant()}, {self.leaf(scope)}, {i} % 3 + 2)"]
+        self.line(scope.depth, f"{name} = {self.pick.choice(forms)}")
+        return replace(scope, ragged=(*scope.ragged, name))
+
     def swap(self, scope: Scope) -> Scope:
         names = [name for name in scope.buffers if name not in scope.fixed]
         a, b = self.pick.sample(names, 2)
@@ -130,6 +139,7 @@ class Memory(Expressions):
         a, b = self.pick.sample(names, 2)
         forms = [f"{a} = {b}.copy()", f"{a} = np.sin({a} * {b})", f"{a} = {a}.copy()"]
         forms += [f"{a} = {a} if {self.condition(scope)} else {b}"]
+        forms += [f"{a} = blend({a}, {b}, {self.leaf(scope)})"] * self.blends
         if not self.single:
             forms += [f"{a} = {self.vector_of(scope, LENGTH)}", f"{a} = 0.5 * {a} + {b}"]
         self.line(scope.depth, self.pick.choice(forms))
@@ -137,7 +147,9 @@ class Memory(Expressions):
 
     def choose(self, scope: Scope) -> Scope:
         name, (a, b) = self.name("c"), self.pick.sample(scope.buffers, 2)
-        self.line(scope.depth, f"{name} = {a} if {self.condition(scope)} else {b}")
+        forms = [f"{a} if {self.condition(scope)} else {b}"]
+        forms += [f"blend({a}, {b}, {self.leaf(scope)})"] * (2 * self.blends)
+        self.line(scope.depth, f"{name} = {self.pick.choice(forms)}")
         vectors = (*scope.vectors, (name, LENGTH))
         return replace(scope, vectors=vectors, buffers=(*scope.buffers, name))
 

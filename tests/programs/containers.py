@@ -163,3 +163,15 @@ def tuple_of_arrays(x):
     for i in range(x.size):
         pair[1][i] = pair[0][i] * pair[0][i - 1]
     return pair[1][2] * pair[0][0]
+
+
+@program(PROGRAMS, np.array([[0.5, 0.7], [0.6, 0.4], [0.3, 0.9]]))
+def rows_in_a_list(x):
+    rows = [x[i] for i in range(x.shape[0])]
+    rows.append(x[0] * 2.0)
+    rows[0][1] = 3.0
+    s = 0.0
+    while len(rows) > 0:
+        row = rows.pop()
+        s += row[0] * row[1]
+    return s

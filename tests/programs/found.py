@@ -17,3 +17,13 @@ def strided_view_made_in_a_branch(x, n):
             v[i] *= s
             s += v[i] * v[i + 1]
     return s
+
+
+@program(PROGRAMS, X)
+def scattered_from_itself(x):
+    order = np.array([3, 2, 0, 2])
+    x[order] = x[1:]
+    x[order] = 0.5 * x[:4] * x[1:]
+    x[np.array([1, 2, 3, 4, 0])] = x
+    x[np.array([1, 2, 3, 4, 0])] = np.sin(x)
+    return x[0] + 2.0 * x[1] + 3.0 * x[2] + 4.0 * x[3]
