@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,6 +85,8 @@ def _needs_memory(callee: types.Type) -> bool:
 
 def function(low: Lowering, key: Any, made: Call) -> Value:
     """A call of a function that Numba knows: of Python, math or NumPy."""
+    if key is not bool:
+        made = replace(made, args=tuple(convert.given(low.b, a) for a in made.args))
     made = Call(made.args, made.kwargs, made.type, made.loc, made.signature, made.name, key, low)
     lower = getattr(key, "numbaflux_lower", None)
     if lower is not None:

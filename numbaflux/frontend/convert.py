@@ -14,6 +14,7 @@ from numbaflux.frontend.values import (
     IterValue,
     Known,
     ListValue,
+    Maybe,
     RangeValue,
     SliceValue,
     TupleValue,
@@ -30,7 +31,8 @@ def coerce(b: Builder, v: Value, ty: types.Type, name: str = "t") -> Value:
     """v as a value of Numba's type `ty`: scalars cast, references of another layout viewed."""
     ty = _source(types.unliteral(ty))
     if isinstance(ty, types.Optional):
-        return v if v == NONE else coerce(b, v, ty.type, name)
+        return v if v == NONE or isinstance(v, Maybe) else coerce(b, v, ty.type, name)
+    v = given(b, v)
     if isinstance(v, TupleValue):
         parts = tuple_parts(ty)
         if parts is None or len(parts[0]) != len(v.items):
@@ -42,6 +44,15 @@ def coerce(b: Builder, v: Value, ty: types.Type, name: str = "t") -> Value:
     if isinstance(v.type, Array) != isinstance(ty, types.Array) or isinstance(v.type, Opaque):
         return v
     return to_type(b, v, ir_type(ty, b.loc), name)
+
+
+def given(b: Builder, v: Value) -> Value:
+    """The value itself where one is wanted; raises TypeError if it is None, as Numba does."""
+    if not isinstance(v, Maybe):
+        return v
+    text = Const("expected a value, got None", Opaque(types.unicode_type))
+    b.raise_if(b.prim("not", v.present), TypeError, text)
+    return v.value
 
 
 def to_type(b: Builder, a: Atom, type: Type, name: str = "t") -> Atom:
@@ -121,6 +132,8 @@ def truth(b: Builder, v: Value, loc: Loc) -> Atom:
             return Const(len(items) > 0, BOOL)
         case Known(value):
             return Const(bool(value), BOOL)
+        case Maybe(present, value):
+            return b.prim("and", present, truth(b, value, loc))
         case ListValue(_, length):
             return b.prim("gt", b.load(length, [index(0)]), index(0))
         case _ if is_atom(v) and isinstance(v.type, Scalar):
@@ -139,6 +152,8 @@ def describe(v: Any) -> str:
     match v:
         case Known(None):
             return "None"
+        case Maybe(value=value):
+            return f"None or {describe(value)}"
         case Known(value):
             return f"`{getattr(value, '__name__', value)}`"
         case TupleValue(items):

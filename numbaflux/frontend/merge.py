@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from numbaflux.frontend import convert
-from numbaflux.frontend.values import Unmerged, Value, leaves, rebuild, same_shape
+from numbaflux.frontend.values import NONE, Maybe, Unmerged, Value, leaves, rebuild, same_shape
 from numbaflux.ir.build import Arm, Builder
-from numbaflux.ir.nodes import Atom, Loc, Var
+from numbaflux.ir.nodes import BOOL, Atom, Const, Loc, Var
 from numbaflux.ir.walk import defs
 
 Env = dict[str, Value]
@@ -57,6 +57,7 @@ def merge(
                 merged[name] = unmerged(name, value, None, b.loc, wish)
                 continue
             v, w = (value, other) if absent else (other, value)
+        v, w = extra.optional(v, w)
         if _equal(v, w):
             merged[name] = v
         elif not same_shape(v, w):
@@ -87,6 +88,21 @@ class Arms:
             return None
         self.stmts[arm].extend(written.block.stmts)
         return rebuild(v, iter(found))
+
+    def optional(self, v: Value, w: Value) -> tuple[Value, Value]:
+        """The two as values that may be None, if one of them may and the other is not None."""
+        if not isinstance(v, Maybe) and not isinstance(w, Maybe) and (v == NONE) == (w == NONE):
+            return v, w
+        one, other = self._maybe(0, v, w), self._maybe(1, w, v)
+        return (v, w) if one is None or other is None else (one, other)
+
+    def _maybe(self, arm: int, v: Value, other: Value) -> Maybe | None:
+        if isinstance(v, Maybe):
+            return v
+        if v != NONE:
+            return Maybe(Const(True, BOOL), v)
+        nothing = self.like(arm, other.value if isinstance(other, Maybe) else other)
+        return None if nothing is None else Maybe(Const(False, BOOL), nothing)
 
     def alike(self, pair: tuple[Atom, Atom]) -> tuple[Atom, Atom]:
         """The two atoms in one type."""

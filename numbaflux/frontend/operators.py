@@ -12,9 +12,11 @@ from numbaflux.frontend import arrays, containers, convert
 from numbaflux.frontend.numpy_calls import NUMPY
 from numbaflux.frontend.scalars import DIVISIONS, ScalarFn, scalar
 from numbaflux.frontend.values import (
+    NONE,
     Call,
     Known,
     ListValue,
+    Maybe,
     TupleValue,
     Value,
     ir_type,
@@ -37,6 +39,8 @@ def binary(
     low: Lowering, op: Any, x: Value, y: Value, sig: Any, ty: types.Type, name: str
 ) -> Value:
     """x op y."""
+    if NONE not in (x, y):
+        x, y = convert.given(low.b, x), convert.given(low.b, y)
     if arrays.is_array(x) or arrays.is_array(y):
         if op in (operator.matmul, operator.imatmul):
             call = Call((x, y), {}, ty, low.loc, sig, name, op, low)
@@ -55,6 +59,7 @@ def binary(
 
 
 def unary(low: Lowering, op: Any, x: Value, sig: Any, ty: types.Type, name: str) -> Value:
+    x = x if op is operator.not_ else convert.given(low.b, x)
     if arrays.is_array(x):
         return elementwise(low, op, [x], ty)
     if _is_number(x):
@@ -171,6 +176,9 @@ def _on_known(low: Lowering, op: Any, x: Value, y: Value) -> Value:
     if op in (operator.is_, operator.is_not, operator.eq, operator.ne):
         negated = op in (operator.is_not, operator.ne)
         none = Known(None)
+        for v, w in ((x, y), (y, x)):
+            if isinstance(v, Maybe) and w == none:
+                return v.present if negated else low.b.prim("not", v.present)
         if x == none or y == none:
             return Const((x == y) != negated, BOOL)
         missing = object()

@@ -92,6 +92,7 @@ def _element(base: Atom, items: Sequence[Item]) -> list[Atom] | None:
 def get(low: Lowering, base: Value, where: Value, ty: types.Type, name: str) -> Value:
     """base[where]"""
     b = low.b
+    base = convert.given(b, base)
     match base:
         case TupleValue(items):
             return _tuple_get(low, base, where)

@@ -26,6 +26,14 @@ class TupleValue:
 
 
 @dataclass(frozen=True, slots=True)
+class Maybe:
+    """A value, or None if not `present`: what two paths make of the two."""
+
+    present: Atom
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
 class SliceValue:
     """slice(start, stop, step); None where left out."""
 
@@ -187,6 +195,9 @@ def leaves(v: Value) -> Iterator[Atom]:
                 yield from leaves(part)
             if start is not None:
                 yield start
+        case Maybe(present, value):
+            yield present
+            yield from leaves(value)
         case Method(owner):
             yield from leaves(owner)
         case _:
@@ -211,6 +222,8 @@ def rebuild(v: Value, atoms: Iterator[Atom]) -> Value:
         case IterValue(parts=parts, start=start):
             new = tuple(rebuild(p, atoms) for p in parts)
             return replace(v, parts=new, start=maybe(start))
+        case Maybe(_, value):
+            return Maybe(next(atoms), rebuild(value, atoms))
         case Method(owner):
             return replace(v, owner=rebuild(owner, atoms))
         case _:
@@ -228,6 +241,8 @@ def same_shape(v: Value, w: Value) -> bool:
     match v, w:
         case TupleValue(a, cls), TupleValue(b, other):
             return len(a) == len(b) and cls is other and all(map(same_shape, a, b))
+        case Maybe(), Maybe():
+            return same_shape(v.value, w.value)
         case SliceValue(), SliceValue():
             parts = ((v.start, w.start), (v.stop, w.stop), (v.step, w.step))
             return all((p is None) == (q is None) for p, q in parts)

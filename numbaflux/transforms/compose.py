@@ -49,9 +49,7 @@ def differentiated(program: Program, argnums: tuple[int, ...]) -> tuple[Tree, ..
 
 def variables(trees: Sequence[Tree]) -> tuple[Var, ...]:
     """The leaf variables of some arguments."""
-    found = tuple(a for tree in trees for a in leaves(tree))
-    assert all(isinstance(a, Var) for a in found)
-    return found  # type: ignore[return-value]
+    return tuple(var_of(a) for tree in trees for a in leaves(tree))
 
 
 def scalar_output(program: Program, has_aux: bool, name: str) -> tuple[Atom, Tree | None]:

@@ -83,6 +83,7 @@ class Memory(Expressions):
             order = self.pick.choice(scope.orders)
             forms += [f"{name}[{order}] = {self.squashed(scope)}"]
             forms += [f"{name}[{order}] = np.sin({name}[1:5])", f"{order}[1] = k % {LENGTH}"]
+            forms += [f"{name}[{order}] = {name}[1:5]", f"{name}[{order}] += 0.5 * {name}[:4]"]
         self.line(scope.depth, self.pick.choice(forms))
         return scope
 

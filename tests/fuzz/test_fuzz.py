@@ -19,8 +19,9 @@ from numbaflux.api.public import derivative
 from numbaflux.api.transforms import OfPairs
 from tests import trees
 from tests.frontend.reading import run
-from tests.fuzz.checks import check_interpreted, close
+from tests.fuzz.checks import check_function, check_interpreted, close
 from tests.fuzz.generator import arguments, build, generate
+from tests.programs import found
 
 BATCH = 12
 SECOND, COMPILED = 6, 12
@@ -80,6 +81,11 @@ def test_compiled(batch):
             close([found, theirs], [expected, ours], 1e-11 if dtype is np.float64 else 1e-4)
 
     random_programs(batch, BATCH // COMPILED, LARGEST_COMPILED, check)
+
+
+@pytest.mark.parametrize("p", found.PROGRAMS, ids=str)
+def test_found_before(p):
+    check_function(p.f, p.args, order=2)
 
 
 def test_generated_programs_are_numba_programs():

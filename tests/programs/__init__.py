@@ -5,6 +5,7 @@ from tests.programs import (
     containers,
     control,
     expressions,
+    found,
     functions,
     inplace,
     recursive,
@@ -12,5 +13,5 @@ from tests.programs import (
 )
 from tests.programs.program import Program
 
-MODULES = (scalars, control, arrays, expressions, functions, inplace, containers, recursive)
+MODULES = (scalars, control, arrays, expressions, functions, inplace, containers, recursive, found)
 PROGRAMS: tuple[Program, ...] = tuple(p for module in MODULES for p in module.PROGRAMS)

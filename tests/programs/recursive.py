@@ -93,25 +93,24 @@ def butterflies_in_place(x):
 
 
 @njit
-def _fourier(re, im, angle):
-    n = re.size
-    if n == 1:
-        return
-    even_re, even_im = re[::2].copy(), im[::2].copy()
-    odd_re, odd_im = re[1::2].copy(), im[1::2].copy()
-    _fourier(even_re, even_im, angle)
-    _fourier(odd_re, odd_im, angle)
-    for k in range(n // 2):
-        c, s = math.cos(angle * k / n), math.sin(angle * k / n)
-        a, b = c * odd_re[k] - s * odd_im[k], c * odd_im[k] + s * odd_re[k]
-        re[k], im[k] = even_re[k] + a, even_im[k] + b
-        re[k + n // 2], im[k + n // 2] = even_re[k] - a, even_im[k] - b
+def _wavelet(a, scale):
+    n = a.size // 2
+    if n == 0:
+        return 0
+    low = np.empty(n)
+    for i in range(n):
+        low[i] = (a[2 * i] + a[2 * i + 1] ** 2) * scale
+    depth = _wavelet(low, scale * 0.9)
+    for i in range(n):
+        a[2 * i] = math.sin(low[i])
+        a[2 * i + 1] -= low[i] * scale
+    return depth + 1
 
 
-@program(PROGRAMS, X, X[::-1].copy())
-def fourier_transform(re, im):
-    _fourier(re, im, 6.0)
-    return re[1] * im[2] + re[3]
+@program(PROGRAMS, X, 0.8)
+def new_array_at_each_level(x, scale):
+    depth = _wavelet(x, scale)
+    return x[1] * x[2] * depth + x[3]
 
 
 @njit

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from numbaflux.ir.build import Builder, const, index
-from numbaflux.ir.nodes import F64, Array, Atom, Function, Index, Slice, Var
+from numbaflux.ir.nodes import F64, I64, Array, Atom, Call, Callee, Function, Index, Slice, Var
 
 VECTOR, MATRIX = Array(F64, 1), Array(F64, 2)
 PROGRAMS: dict[str, tuple[Callable[[], Function], list]] = {}
@@ -183,3 +183,46 @@ def products_of_what_changes(b, x, y):
         b.gemm(out, x, y)
         b.store(x, [loop.k, index(0)], b.load(out, [loop.k, loop.k]))
     return [out]
+
+
+def halving() -> Callee:
+    """x, a, n -> x, a[n - 1] overwritten on the way down and added to on the way up."""
+    x, a, n = Var("x", F64), Var("a", VECTOR), Var("n", I64)
+
+    def make() -> Function:
+        b = Builder()
+        with b.arm() as stop:
+            stop.yields = [x]
+        with b.arm() as go_on:
+            last = b.sub(n, index(1))
+            t = b.load(a, [last])
+            b.store(a, [last], b.mul(sin(b, t), x))
+            r = Var("r", F64)
+            b.append(Call((r,), callee, (b.mul(x, t), a, last)))
+            b.accumulate(a, [last], b.mul(b.load(a, [index(0)]), r))
+            go_on.yields = [b.mul(r, b.load(a, [last]))]
+        results = b.if_(b.prim("eq", n, index(0)), stop.block, go_on.block)
+        return Function("halving", b.block([x, a, n], results))
+
+    callee = Callee("halving", make)
+    return callee
+
+
+@program(np.float64(0.9), vector(0.2, 0.9, 0.4))
+def recursion_in_a_loop(b, x, a):
+    callee = halving()
+    with b.for_(index(2), [x]) as loop:
+        r = Var("r", F64)
+        b.append(Call((r,), callee, (b.mul(x, *loop.carried), a, index(3))))
+        loop.yields = [b.add(r, b.load(a, [loop.k]))]
+    return [b.mul(x, *loop.results)]
+
+
+@program(np.float64(0.9), vector(0.2, 0.9, 0.4))
+def recursion_on_views(b, x, a):
+    callee = halving()
+    results = [Var("r", F64), Var("s", F64)]
+    for r, part in zip(results, (Slice(None, index(2)), Slice(index(1)))):
+        view = b.view(a, Index((part,)), VECTOR)
+        b.append(Call((r,), callee, (x, view, index(2))))
+    return results
