@@ -105,6 +105,30 @@ def shared_iterator(x):
     return s
 
 
+@refused("the recursion of `returns_arrays`, which returns an array", VECTOR, transform=nf.jacrev)
+def returns_arrays(x):
+    if len(x) == 1:
+        return x.copy()
+    return 2.0 * returns_arrays(x[1:])  # here
+
+
+@refused("reverse mode of `walks`, which calls itself and has an effect (`random`)", 3.0)
+def walks(x):
+    if x < 1.0:
+        return x
+    return x * np.random.random() * walks(x - 1.0)  # here
+
+
+@njit
+def odd(x):
+    return 0.0 if x < 0 else even(x - 1)
+
+
+@njit
+def even(x):
+    return x if x < 0 else odd(x - 1)
+
+
 @refused("`y` changes its kind from one trip of a loop to the next", 1.0)
 def changes_kind(x):
     y = None
@@ -147,14 +171,6 @@ def typed_lists(x):
     items = typed.List()  # here
     items.append(x)
     return items[0]
-
-
-@refused("a list of array(float64, 1d, C) that grows", VECTOR)
-def list_of_arrays_grows(x):
-    rows = [x]  # here
-    for i in range(3):
-        rows.append(x * i)
-    return rows[1][0]
 
 
 @refused("`pop` from the middle of a list", VECTOR)
@@ -409,6 +425,12 @@ def test_refused_at_its_line(case):
     assert shown == f"    {line:4} | {source.rstrip()}"
     assert re.fullmatch(r"  why      \S.*", why)
     assert re.fullmatch(r"  instead  \S.*", instead)
+
+
+def test_mutual_recursion():
+    with pytest.raises(nf.UnsupportedError, match="the recursion of `odd`") as caught:
+        nf.grad(lambda x: x + odd(x))(3.0)
+    assert caught.value.loc.line == line_at_fault(odd.py_func)
 
 
 def test_an_argument_that_may_be_none():

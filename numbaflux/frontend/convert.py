@@ -46,6 +46,17 @@ def coerce(b: Builder, v: Value, ty: types.Type, name: str = "t") -> Value:
     return to_type(b, v, ir_type(ty, b.loc), name)
 
 
+def carried(b: Builder, v: Value, ty: types.Type, name: str = "t") -> Value:
+    """v in the form that a loop carries for Numba's type `ty`."""
+    v = coerce(b, v, ty, name)
+    if not isinstance(ty, types.Optional) or isinstance(v, Maybe):
+        return v
+    if v != NONE:
+        return Maybe(Const(True, BOOL), v)
+    nothing = placeholder(b, ty.type, name)
+    return v if nothing is None else Maybe(Const(False, BOOL), nothing)
+
+
 def given(b: Builder, v: Value) -> Value:
     """The value itself where one is wanted; raises TypeError if it is None, as Numba does."""
     if not isinstance(v, Maybe):

@@ -329,7 +329,7 @@ class Lowering:
             if value is None:
                 value = self.placeholder(name)
             if value is not None and not isinstance(value, Unmerged):
-                value = convert.coerce(self.b, value, self.type_of(name), self.wish(name))
+                value = convert.carried(self.b, value, self.type_of(name), self.wish(name))
                 found.append((name, value))
         return found
 
@@ -344,7 +344,7 @@ class Lowering:
         for name, before in carried:
             value = self.env.get(name, before)
             if not isinstance(value, Unmerged):
-                value = convert.coerce(self.b, value, self.type_of(name), self.wish(name))
+                value = convert.carried(self.b, value, self.type_of(name), self.wish(name))
             if isinstance(value, Unmerged) or not same_shape(value, before):
                 raise self.unsupported(
                     f"`{self.wish(name)}` changes its kind from one trip of a loop to the next",

@@ -175,3 +175,12 @@ def rows_in_a_list(x):
         row = rows.pop()
         s += row[0] * row[1]
     return s
+
+
+@program(PROGRAMS, X)
+def optional_carried(x):
+    best = None
+    for i in range(x.size):
+        if best is None or x[i] > best:
+            best = x[i] * x[i]
+    return best * x[1] if best is not None else 0.0
