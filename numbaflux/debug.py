@@ -1,23 +1,28 @@
 """Looking at the IR between stages: printing and verifying it.
 
-    with nf.debug(print_after="vjp"):          # or NUMBAFLUX_PRINT=vjp,optimise in the environment
+    with nf.debug(print_after="vjp"):          # or NUMBAFLUX_PRINT=vjp,simplify in the environment
         nf.grad(f)(x)
 
-A stage is `read`, the name of a transform (`grad`, `jvp`, ...), or `optimise`; `all` is each.
-NUMBAFLUX_VERIFY=1 checks the invariants of the IR after every stage.
+A stage is `read`, a transform of the user's (`grad`, `jvp`, ...), a transform of the IR (`vjp`), a
+pass (`simplify`, `accumulate`, `duplicate`, `counters`), or `optimise`, which is all that is done
+before the code is written; `all` is each.  NUMBAFLUX_VERIFY=1 checks the invariants of the IR after every stage.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import wraps
+from typing import ParamSpec
 
 from numbaflux.ir.nodes import Function
 from numbaflux.ir.printer import show
 from numbaflux.ir.verify import verify
+
+P = ParamSpec("P")
 
 
 def _names(text: str) -> frozenset[str]:
@@ -45,6 +50,16 @@ def debug(print_after: str = "", verify: bool | None = None) -> Iterator[None]:
     finally:
         _printed.reset(printed)
         _verified.reset(verified)
+
+
+def stage(make: Callable[P, Function]) -> Callable[P, Function]:
+    """A pass or transform whose result is printed and verified where that is asked for."""
+
+    @wraps(make)
+    def staged(*args: P.args, **kwargs: P.kwargs) -> Function:
+        return after(make.__name__, make(*args, **kwargs))
+
+    return staged
 
 
 def after(stage: str, fn: Function) -> Function:

@@ -420,13 +420,17 @@ Stmt = (
 class Function:
     """A program: `block.params` are its arguments, `block.yields` its results.
 
-    `options` are the user's compiler options (fastmath, boundscheck, ...).
+    `options` are the user's compiler options (fastmath, boundscheck, ...).  `scratch`: array
+    parameters whose contents nobody reads afterwards.  `apart`: sets of parameters that share no
+    memory with those outside the set.
     """
 
     name: str
     block: Block
     loc: Loc = NOWHERE
     options: dict[str, object] = field(default_factory=dict)
+    scratch: frozenset[Var] = frozenset()
+    apart: tuple[frozenset[Var], ...] = ()
 
     @property
     def params(self) -> tuple[Var, ...]:

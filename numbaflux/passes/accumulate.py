@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+from numbaflux.debug import stage
 from numbaflux.ir.nodes import (
     Accumulate,
     Array,
@@ -25,6 +26,7 @@ from numbaflux.passes.alias import Aliases
 from numbaflux.passes.dead import dead_code
 
 
+@stage
 def accumulate(fn: Function) -> Function:
     """The function with its updates of array elements made Accumulates."""
     rewriter = _Rewriter(fn)

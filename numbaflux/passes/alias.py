@@ -73,12 +73,13 @@ class Aliases:
         return frozenset(s for stmt in walk(block) for s in self.written(stmt))
 
     def _share_written_params(self, fn: Function) -> None:
-        """One site for all array parameters of an element type of which any is written."""
+        """One site for all array parameters that may be one array and of which any is written."""
         trial = _WithoutSharing(fn)
         groups: dict[object, list[Var]] = defaultdict(list)
         for p in fn.params:
             if isinstance(p.type, Array):
-                groups[p.type.element].append(p)
+                sets = tuple(i for i, apart in enumerate(fn.apart) if p in apart)
+                groups[p.type.element, sets].append(p)
         for group in groups.values():
             if len(group) > 1 and any(p in trial for p in group):
                 for p in group:

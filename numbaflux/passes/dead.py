@@ -63,7 +63,8 @@ class _Marks:
         self.sites: set[Site] = set()
         self.stmts: set[Stmt] = set()
         for p in fn.params:
-            self.read(p)
+            if p not in fn.scratch:
+                self.read(p)
         for a in fn.results:
             self.use(a)
             self.read(a)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from numbaflux.debug import stage
 from numbaflux.ir.build import array_of, fold
 from numbaflux.ir.nodes import (
     Alloc,
@@ -42,6 +43,7 @@ Key = tuple[Any, ...]  # of an expression: equal if two compute the same
 Available = dict[Key, Atom]  # the atoms that have the values of expressions
 
 
+@stage
 def simplify(fn: Function) -> Function:
     """An equal function with less to do."""
     return dead_code(replace(fn, block=_Simplifier(fn).block(fn.block, {})))

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
+from numbaflux.debug import stage
 from numbaflux.ir.build import Builder, zero_of
 from numbaflux.ir.nodes import (
     Accumulate,
@@ -43,6 +44,7 @@ from numbaflux.transforms import calls, custom
 from numbaflux.transforms.memory import inactive_shadow, shadow_var, zeros_like
 
 
+@stage
 def jvp(fn: Function, wrt: Iterable[Var]) -> Function:
     """The function that also carries tangents with respect to the parameters `wrt`."""
     wrt = tuple(wrt)

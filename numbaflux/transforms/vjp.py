@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
+from numbaflux.debug import after, stage
 from numbaflux.ir.build import Builder, array_of, zero_of
 from numbaflux.ir.nodes import (
     Accumulate,
@@ -79,6 +80,7 @@ class Sweeps:
     cotangents: tuple[Atom, ...]
 
 
+@stage
 def vjp(fn: Function, wrt: Iterable[Var], of: Iterable[int] | None = None) -> Function:
     """The function that runs `fn` and pulls cotangents back to its parameters `wrt`.
 
@@ -109,7 +111,10 @@ def sweeps(
     kept = calls.keep_arguments(factors.fn, active)
     twins = duplicate(kept.fn, active, shadows)
     params = (*fn.params, *shadows.values())
-    values = Values(counters(replace(fn, block=replace(twins.fn.block, params=params))))
+    twinned = replace(fn, block=replace(twins.fn.block, params=params))
+    counted = counters(after("duplicate", twinned))
+    after("counters", counted.fn)
+    values = Values(counted)
     given = Given(factors.factors, opened.outputs, kept.args, twins.strangers, repeated)
     reverse = Reverse(active, twins.shadows, given, values)
     reverse.run(zip(outputs, seeds))

@@ -123,3 +123,21 @@ def test_refused():
     assert "as an argument of a function that calls itself" in refusal(named, 0.5, 2, "sin")
     value, tangent = nf.jvp(draws, (0.5, 2), (1.0, None))
     assert tangent == pytest.approx(value / 0.5)
+
+
+@njit
+def adds_up(a, n):
+    if n > 0:
+        a[n - 1] = a[n] * a[n - 1]
+        adds_up(a, n - 1)
+        a[n] += a[0]
+
+
+def test_what_is_written_into_a_copy_for_nobody_is_not_run_again():
+    def f(a):
+        adds_up(a, 3)
+        return a[3]
+
+    text = nf.source(nf.grad(f), vector(1.0, 2.0, 3.0, 4.0))
+    pullback = text.split("def pullback_adds_up(")[1].split("@numba.njit")[0]
+    assert "= adds_up(" not in pullback and " adds_up(" not in pullback

@@ -1,0 +1,176 @@
+"""Every pass by itself: what it makes is well formed, and computes what it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from numbaflux.ir.build import Builder, const, index
+from numbaflux.ir.interp import interpret
+from numbaflux.ir.nodes import F64, Accumulate, Array, Function, Load, Prim, Var
+from numbaflux.ir.verify import verify
+from numbaflux.ir.walk import walk
+from numbaflux.passes.accumulate import accumulate
+from numbaflux.passes.counters import counters
+from numbaflux.passes.dead import dead_code
+from numbaflux.passes.simplify import simplify
+from numbaflux.passes.storage import cheapest_cut
+from numbaflux.transforms.jvp import jvp
+from numbaflux.transforms.vjp import vjp
+from tests.transforms.programs import PROGRAMS
+
+VECTOR = Array(F64, 1)
+PASSES: dict[str, Callable[[Function], Function]] = {
+    "dead_code": dead_code,
+    "simplify": simplify,
+    "accumulate": accumulate,
+    "counters": lambda fn: counters(fn).fn,
+}
+
+
+def outcome(fn: Function, args: list) -> list:
+    args = [a.copy() if isinstance(a, np.ndarray) else a for a in args]
+    return [*interpret(fn, args), *args]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("which", PASSES)
+def test_pass_keeps_the_meaning(which, name):
+    make, args = PROGRAMS[name]
+    fn = make()
+    rng = np.random.default_rng(0)
+    tangents = [rng.standard_normal(np.shape(a))[()] for a in args]
+    for program, given in ((fn, args), (jvp(fn, fn.params), [*args, *tangents])):
+        verify(program)
+        made = PASSES[which](program)
+        verify(made)
+        for a, b in zip(outcome(made, given), outcome(program, given), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_what_vjp_makes_is_well_formed(name):
+    make, _ = PROGRAMS[name]
+    fn = make()
+    verify(vjp(fn, fn.params))
+
+
+# ---- simplify ----------------------------------------------------------------------------------
+
+
+def written(build: Callable, *types) -> Function:
+    params = [Var(f"p{i}", t) for i, t in enumerate(types)]
+    b = Builder()
+    return Function("f", b.block(params, build(b, *params)))
+
+
+def test_equal_expressions_are_computed_once():
+    def build(b, x):
+        return [b.add(b.prim("sin", x), b.prim("sin", x))]
+
+    assert len(simplify(written(build, F64)).block.stmts) == 2
+
+
+def test_a_load_is_not_shared_across_a_store():
+    def build(b, a):
+        before = b.load(a, [index(0)])
+        b.store(a, [index(1)], const(2.0))
+        return [before, b.load(a, [index(0)]), b.load(a, [index(0)])]
+
+    fn = simplify(written(build, VECTOR))
+    assert sum(isinstance(s, Load) for s in walk(fn.block)) == 2
+
+
+def test_a_decided_branch_is_taken():
+    def build(b, x):
+        with b.arm() as then:
+            then.yields = [b.prim("sin", x)]
+        with b.arm() as orelse:
+            orelse.yields = [b.prim("cos", x)]
+        return b.if_(b.prim("lt", const(1.0), const(2.0)), then.block, orelse.block)
+
+    (stmt,) = simplify(written(build, F64)).block.stmts
+    assert isinstance(stmt, Prim)
+    assert stmt.op == "sin"
+
+
+def test_negative_zero_is_not_zero():
+    def build(b, x):
+        return [b.mul(x, const(0.0)), b.mul(x, const(-0.0))]
+
+    assert len(simplify(written(build, F64)).block.stmts) == 2
+
+
+# ---- dead code ---------------------------------------------------------------------------------
+
+
+def test_an_array_that_is_only_written_dies():
+    def build(b, x):
+        local = b.alloc([index(3)], VECTOR)
+        with b.for_(index(3)) as loop:
+            b.store(local, [loop.k], x)
+        return [x]
+
+    assert dead_code(written(build, F64)).block.stmts == ()
+
+
+def test_a_store_to_the_callers_memory_lives():
+    def build(b, a):
+        b.store(a, [index(0)], const(1.0))
+        return []
+
+    assert len(dead_code(written(build, VECTOR)).block.stmts) == 1
+
+
+def test_a_counter_that_counts_itself_dies():
+    def build(b, x):
+        with b.for_(index(3), [x, const(0.0)]) as loop:
+            y, n = loop.carried
+            loop.yields = [b.mul(y, y), b.add(n, const(1.0))]
+        return [loop.results[0]]
+
+    (loop,) = dead_code(written(build, F64)).block.stmts
+    assert len(loop.results) == 1
+
+
+# ---- accumulate --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_an_update_is_recognised(swapped):
+    def build(b, a, x):
+        old = b.load(a, [index(0)])
+        b.store(a, [index(0)], b.add(x, old) if swapped else b.add(old, x))
+        return []
+
+    (stmt,) = accumulate(written(build, VECTOR, F64)).block.stmts
+    assert isinstance(stmt, Accumulate)
+
+
+def test_an_update_whose_old_value_is_used_again_is_not():
+    def build(b, a, x):
+        old = b.load(a, [index(0)])
+        b.store(a, [index(0)], b.add(old, x))
+        return [old]
+
+    fn = accumulate(written(build, VECTOR, F64))
+    assert not any(isinstance(s, Accumulate) for s in fn.block.stmts)
+
+
+# ---- storage -----------------------------------------------------------------------------------
+
+
+def test_one_cheap_source_is_kept_instead_of_what_is_made_of_it():
+    operands = {"a": ["x"], "b": ["x"], "x": None}
+    assert cheapest_cut(["a", "b"], operands.get, lambda v: 8.0) == ("x",)
+
+
+def test_one_value_is_kept_instead_of_its_sources():
+    operands = {"a": ["x", "y"], "x": None, "y": None}
+    assert cheapest_cut(["a"], operands.get, lambda v: 8.0) == ("a",)
+
+
+def test_what_is_free_is_not_kept():
+    assert cheapest_cut(["a"], {"a": []}.get, lambda v: 8.0) == ()
