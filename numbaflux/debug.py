@@ -5,7 +5,8 @@
 
 A stage is `read`, a transform of the user's (`grad`, `jvp`, ...), a transform of the IR (`vjp`), a
 pass (`simplify`, `accumulate`, `duplicate`, `counters`), or `optimise`, which is all that is done
-before the code is written; `all` is each.  NUMBAFLUX_VERIFY=1 checks the invariants of the IR after every stage.
+before the code is written; `all` is each.  NUMBAFLUX_VERIFY=1 checks the invariants of the IR
+after every stage.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ VERIFY = os.environ.get("NUMBAFLUX_VERIFY", "0") not in ("", "0")
 
 _printed: ContextVar[frozenset[str]] = ContextVar("printed", default=PRINT)
 _verified: ContextVar[bool] = ContextVar("verified", default=VERIFY)
+_looking: ContextVar[bool] = ContextVar("looking", default=False)
 
 
 @contextmanager
@@ -63,10 +65,19 @@ def stage(make: Callable[P, Function]) -> Callable[P, Function]:
 
 
 def after(stage: str, fn: Function) -> Function:
-    """What the road does after each stage; returns `fn` itself."""
-    printed = _printed.get()
-    if stage in printed or "all" in printed:
-        print(f"# {fn.name} after {stage}\n{show(fn)}", file=sys.stderr)
-    if _verified.get():
-        verify(fn)
+    """What the road does after each stage; returns `fn` itself.
+
+    Looking at a recursive function makes the derivatives it calls, which are not looked at then.
+    """
+    if _looking.get():
+        return fn
+    looking = _looking.set(True)
+    try:
+        printed = _printed.get()
+        if stage in printed or "all" in printed:
+            print(f"# {fn.name} after {stage}\n{show(fn)}", file=sys.stderr)
+        if _verified.get():
+            verify(fn)
+    finally:
+        _looking.reset(looking)
     return fn

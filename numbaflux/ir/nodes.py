@@ -420,16 +420,14 @@ Stmt = (
 class Function:
     """A program: `block.params` are its arguments, `block.yields` its results.
 
-    `options` are the user's compiler options (fastmath, boundscheck, ...).  `scratch`: array
-    parameters whose contents nobody reads afterwards.  `apart`: sets of parameters that share no
-    memory with those outside the set.
+    `options` are the user's compiler options (fastmath, boundscheck, ...).  `apart`: sets of
+    parameters that share no memory with those outside the set.
     """
 
     name: str
     block: Block
     loc: Loc = NOWHERE
     options: dict[str, object] = field(default_factory=dict)
-    scratch: frozenset[Var] = frozenset()
     apart: tuple[frozenset[Var], ...] = ()
 
     @property

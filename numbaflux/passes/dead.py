@@ -63,8 +63,7 @@ class _Marks:
         self.sites: set[Site] = set()
         self.stmts: set[Stmt] = set()
         for p in fn.params:
-            if p not in fn.scratch:
-                self.read(p)
+            self.read(p)
         for a in fn.results:
             self.use(a)
             self.read(a)

@@ -41,7 +41,7 @@ from numbaflux.ir.nodes import (
 from numbaflux.ir.ops import ROUTINES
 from numbaflux.ir.walk import callee_everywhere, callees, map_regions, walk
 from numbaflux.passes.activity import Activity
-from numbaflux.passes.alias import written_arrays, written_by
+from numbaflux.passes.alias import written_arrays
 from numbaflux.passes.places import Places
 from numbaflux.transforms.memory import add_array, shadow_var, zeros_like
 
@@ -197,20 +197,17 @@ def _typed(b: Builder, a: Atom, type: Type) -> Atom:
 def pullback(callee: Callee, vjp: Transform) -> Callee:
     """The function that runs the callee again and pulls cotangents back to its arguments."""
     quiet = _silent(callee)
-    return _derived(quiet, "pullback", lambda: _pullback(quiet, vjp))
+    return _derived(quiet, "pullback", lambda: _pullback(quiet.function, vjp))
 
 
-def _pullback(quiet: Callee, vjp: Transform) -> Function:
-    fn = quiet.function
+def _pullback(fn: Function, vjp: Transform) -> Function:
     both = vjp(fn, [p for p in fn.params if p.type.is_float])
     block = replace(both.block, yields=both.results[len(fn.results) :])
-    written = written_by(quiet)
     return replace(
         both,
         name=f"pullback_{fn.name}",
         block=block,
-        scratch=frozenset(p for p, w in zip(fn.params, written) if w),  # these are copies
-        apart=(*fn.apart, frozenset(both.params[len(fn.params) :])),
+        apart=(*fn.apart, frozenset(both.params[len(fn.params) :])),  # shadows are new arrays
     )
 
 
