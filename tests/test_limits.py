@@ -129,14 +129,12 @@ def even(x):
     return x if x < 0 else odd(x - 1)
 
 
-@refused("`y` changes its kind from one trip of a loop to the next", 1.0)
+@refused("`pair` changes its kind from one trip of a loop to the next", VECTOR)
 def changes_kind(x):
-    y = None
-    for i in range(3):
-        if y is not None:
-            x += y
-        y = x * i  # here
-    return x
+    pair = [x[0]]
+    for i in range(1, 3):
+        pair = [x[i - 1], x[i]]  # here
+    return pair[0]
 
 
 @refused("`iter`", VECTOR)

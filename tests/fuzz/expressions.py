@@ -170,6 +170,10 @@ class Expressions:
         s = self.leaf(scope)
         forms = [f"np.sin({a} * {s})", f"np.tanh({a}) * 0.7", f"{a} / (1.0 + {a} * {a})"]
         forms += [f"np.where({a} > {self.constant()}, {a}, 0.2 * {s})"]
+        forms += [
+            f"np.sin({a}[:, 0][:, None] + {a}[0])",
+            f"np.tanh({a} - {a}.sum(axis=1)[:, None])",
+        ]
         forms += [f"np.tanh({v} * {a})" for v, n in scope.vectors if n == columns]
         forms += [f"np.sin({v}[:, None] + {a})" for v, n in scope.vectors if n == rows]
         return self.pick.choice(forms)

@@ -44,7 +44,7 @@ class Writer(Memory):
             (2, self.new_float),
             (3, self.view),
             (4, self.whole_array),
-            (1, self.allocate),
+            (2, self.allocate),
             (2, self.array_helper),
             (2, self.count),
             (1, self.new_tuple),

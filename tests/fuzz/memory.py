@@ -17,7 +17,7 @@ class Memory(Expressions):
 
     def view(self, scope: Scope) -> Scope:
         roll = self.pick.random()
-        if scope.matrices and roll < 0.3:
+        if scope.matrices and roll < 0.2:
             return self.view_of_matrix(scope)
         text, length = self.row(scope) if scope.matrices and roll < 0.5 else self.part(scope)
         name = self.name("v")
@@ -72,7 +72,8 @@ class Memory(Expressions):
     def whole_array(self, scope: Scope) -> Scope:
         if scope.matrices and self.pick.random() < 0.35:
             return self.whole_matrix(scope)
-        name, length = self.pick.choice(scope.vectors)
+        recent = scope.vectors[-4:] if self.pick.random() < 0.5 else scope.vectors
+        name, length = self.pick.choice(recent)
         e = self.vector_of(scope, length)
         forms = [f"{name}[:] = {e}", f"{name}[:] = {name} * 0.5 + {e}", f"{name} *= 0.9"]
         forms += [f"{name}[1:] = {name}[:-1] * 0.9", f"{name}[1:] = {name}[:-1]"]
@@ -109,10 +110,24 @@ class Memory(Expressions):
             forms += [self.matrix_of(scope, rows, columns)]
             self.line(scope.depth, f"{name} = {self.pick.choice(forms)}")
             return replace(scope, matrices=(*scope.matrices, (name, rows, columns)))
+        if scope.matrices and self.pick.random() < 0.5:
+            return self.reduced(scope)
         name, (source, length) = self.name("b"), self.pick.choice(scope.vectors)
         forms = [f"np.zeros({length})", f"{source}.copy()", f"np.ones({length})"]
         forms += [f"np.full({length}, {self.leaf(scope)})", self.vector_of(scope, length)]
         self.line(scope.depth, f"{name} = {self.pick.choice(forms)}")
+        return replace(scope, vectors=(*scope.vectors, (name, length)))
+
+    def reduced(self, scope: Scope) -> Scope:
+        """A new vector from a matrix."""
+        name, (matrix, rows, columns) = self.name("b"), self.pick.choice(scope.matrices)
+        forms = [(f"np.tanh(np.sum({matrix}, axis=0))", columns), (f"{matrix}.sum(axis=1)", rows)]
+        for v, n in scope.vectors[3:]:
+            forms += [(f"np.sin({matrix} * {v}).sum(axis=1)", rows)] * (n == columns)
+            if n == columns and not self.single:
+                forms += [(f"np.tanh({matrix}.copy() @ {v}.copy())", rows)]
+        text, length = self.pick.choice(forms)
+        self.line(scope.depth, f"{name} = {text}")
         return replace(scope, vectors=(*scope.vectors, (name, length)))
 
     def ragged(self, scope: Scope) -> Scope:

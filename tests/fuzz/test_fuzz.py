@@ -89,8 +89,8 @@ def test_found_before(p):
 
 
 def test_generated_programs_are_numba_programs():
-    for number in range(30):
-        source = generate(number, 1 + number % LARGEST)
+    for number in range(4):
+        source = generate(number, LARGEST)
         f, args, python_args = build(source), arguments(number), arguments(number)
         value = njit(f)(*args)
         assert math.isfinite(value), source
@@ -98,8 +98,8 @@ def test_generated_programs_are_numba_programs():
 
 
 def test_most_differences_are_trusted():
-    trusted = [check_interpreted(generate(n, LARGEST), n, np.float64) for n in range(20)]
-    assert sum(trusted) >= 16
+    trusted = [check_interpreted(generate(n, 8), n, np.float64) for n in range(10)]
+    assert sum(trusted) >= 8
 
 
 def test_a_seed_is_a_program_and_size_matters():
@@ -112,7 +112,8 @@ def test_a_seed_is_a_program_and_size_matters():
     "part",
     ["while ", "for ", "break", "continue", "return ", "else:", "elif ", " += ", "[::2]", ".T[",
      "x, y = y, x", "np.where", "enumerate(", "spread(", "h0(", "[::-1]", "[1:] =", "zip(",
-     "split(", "axis=0", "axis=1", "[:, None]", "np.argsort", ".ravel()", "x = x if"],
+     "split(", "axis=0", "axis=1", "blend(", "] > ", "[:, None]", "np.argsort",
+     ".ravel()", "x = x if"],
 )  # fmt: skip
 def test_the_generator_reaches(part):
     assert any(part in generate(number, LARGEST) for number in range(200))
