@@ -44,6 +44,12 @@ def called(
 ) -> Value:
     """The value of a call of a function that calls itself."""
     found = _recursive(low, dispatcher, arg_types)
+    if not found.callee.made and low.session.stack[0] != (dispatcher.py_func, arg_types):
+        raise low.unsupported(
+            f"the recursion of `{dispatcher.py_func.__name__}` by way of another function",
+            "each of the two would have to be there before the other",
+            "write both as one function, or the recursion as a loop",
+        )  # fmt: skip
     args: list[Atom] = []
     for tree, v, ty in zip(found.args, values, arg_types):
         args += _atoms(low, tree, convert.coerce(low.b, v, ty))

@@ -11,9 +11,8 @@ import numpy as np
 from numba.core import ir, types
 from numba.core.dispatcher import Dispatcher
 
-from numbaflux.errors import UnsupportedError
 from numbaflux.frontend import fence, structure
-from numbaflux.frontend.read import Typed, capture, def_loc, loc_of
+from numbaflux.frontend.read import Typed, capture, loc_of
 from numbaflux.frontend.tree import Node
 from numbaflux.frontend.values import (
     NONE,
@@ -64,31 +63,20 @@ class Session:
         again: bool = False,
     ) -> Iterator[Typed]:
         """A function's typed statements, checked; `with`, so that a function met again inside
-        itself is recognised.  `again`: it is read a second time on purpose."""
-        key = (py_func, arg_types)
-        if key in self.stack and not again:
-            types_only = self.stack[-1][0] is py_func
-            way = "with arguments of other types" if types_only else "by way of another function"
-            raise UnsupportedError(
-                f"the recursion of `{py_func.__name__}` {way}",
-                def_loc(py_func),
-                "only a function that calls itself as it was called stays a function here",
-                "write both as one function, or the recursion as a loop",
-            )
-        self.stack.append(key)
+        itself is recognised.  `again`: it is read as a function of its own."""
+        outer = self.stack
+        self.stack = [*([] if again else outer), (py_func, arg_types)]
         try:
             typed = capture(py_func, arg_types, options, dispatcher)
             fence.check(typed)
             yield typed
         finally:
-            self.stack.pop()
+            self.stack = outer
 
     def calls_itself(self, py_func: Any, arg_types: tuple[types.Type, ...]) -> bool:
         """Whether a call of this function is one that stays a call."""
         key = (py_func, arg_types)
-        return (bool(self.stack) and self.stack[-1] == key) or (
-            key in self.callees and key not in self.stack
-        )
+        return key in self.stack or key in self.callees
 
     def structure(self, typed: Typed) -> tuple[Node, ...]:
         return structure.structure(typed)
