@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import assert_never
 
 from numbaflux.backends.coalesce import names_shared
-from numbaflux.backends.expressions import CALL, Expressions, dtype_name
+from numbaflux.backends.expressions import CALL, COMPARISON, Expressions, dtype_name
 from numbaflux.backends.inline import inlined, operands, use_counts
 from numbaflux.backends.naming import Names
 from numbaflux.errors import InternalError
@@ -188,7 +188,8 @@ class Writer:
             return
         if t.grows:
             name = self.expressions.text(array)
-            self._put(f"{name} = runtime.grow({name}, {{0}})", index)
+            self._put(f"if {{0}} >= {name}.shape[0]:", index, [COMPARISON + 1])
+            self._put(f"{INDENT}{name} = runtime.grow({name}, {{0}})", index)
         places = ", ".join(f"{{{i + 1}}}" for i in range(len(index))) or "()"
         sign, value_place = "+=" if add else "=", f"{{{len(index) + 1}}}"
         form = f"{{0}}[{places}] {sign} {value_place}"
