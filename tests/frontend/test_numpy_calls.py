@@ -173,7 +173,7 @@ def test_method_in_place(name, args, a):
         (np.reshape, (V, (2, -1)), M, ValueError),
         (np.arange, (0.0, 1.0, 0.0), V, ValueError),
     ],
-    ids=str,
+    ids=lambda x: getattr(x, "__name__", None),
 )
 def test_raises_as_numpy_does(f, args, like, kind):
     with pytest.raises(kind):

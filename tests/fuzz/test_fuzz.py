@@ -23,8 +23,8 @@ from tests.fuzz.checks import check_function, check_interpreted, close
 from tests.fuzz.generator import arguments, build, generate
 from tests.programs import found
 
-BATCH = 12
-SECOND, COMPILED = 6, 12
+BATCH = 24
+SECOND, COMPILED = 6, 8
 LARGEST, LARGEST_COMPILED = 14, 8
 SEEDS = st.integers(0, 2**32 - 1)
 ACTIVE = (0, 1, 2, 3)
