@@ -16,7 +16,7 @@ from numba import types
 from numbaflux.errors import NotDifferentiableError
 from numbaflux.frontend import argument
 from numbaflux.ir.trees import Program, Tree, Tuple
-from numbaflux.transforms import compose, jacobians
+from numbaflux.transforms import compose, inplace, jacobians
 
 Types = tuple[Any, ...]
 
@@ -125,8 +125,8 @@ class InPlace:
             for t, (name, _) in zip(arg_types, program.args)
         )
         if self.name == "adjoint":
-            return compose.adjoint_program(program, shadows, Dup)
-        return compose.tangent_program(program, shadows, Dup)
+            return inplace.adjoint(program, shadows, Dup)
+        return inplace.tangent(program, shadows, Dup)
 
     def signature(self, of: inspect.Signature) -> inspect.Signature:
         return of

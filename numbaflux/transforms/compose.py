@@ -1,4 +1,4 @@
-"""Transforms of whole programs: what `grad`, `jvp`, `vjp`, `hvp` and the in-place pair compute.
+"""Transforms of whole programs: what `grad`, `jvp`, `vjp`, `hvp` compute.
 
 Each takes a Program as read and gives the Program of the derivative, with the user's signature:
 shadows are allocated, seeds put in, tuples put together here, in ordinary IR, so that every result
@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from numbaflux.errors import NotDifferentiableError
-from numbaflux.ir.build import Builder, array_of, const, index, var_of
-from numbaflux.ir.nodes import BOOL, TEXT, Array, Atom, Const, Function, Scalar, Var
+from numbaflux.ir.build import Builder, const, var_of
+from numbaflux.ir.nodes import TEXT, Array, Atom, Const, Function, Scalar, Var
 from numbaflux.ir.trees import Fixed, Leaf, Program, Tree, Tuple, leaves, map_tree, with_leaves
 from numbaflux.passes.alias import written_params
 from numbaflux.transforms.jvp import jvp
 from numbaflux.transforms.memory import add_array, refuse_other_shape, shadow_type, zeros_like
+from numbaflux.transforms.overlap import fresh_shadows, refuse_overlap
 from numbaflux.transforms.vjp import vjp
 
 
@@ -97,49 +97,6 @@ def pull(
     out = b.inline(inner, [*fn.params, *shadows.values(), *seeds])
     n = len(fn.results)
     return Pulled(out[:n], {**shadows, **dict(zip(scalars, out[n:]))})
-
-
-def fresh_shadows(b: Builder, fn: Function, wrt: tuple[Var, ...]) -> dict[Var, Atom]:
-    """A zeroed shadow for every array in `wrt`.
-
-    An array that may be written can be another argument too, under another name: then both have
-    one shadow, and so all arrays that may be that one have a shadow here.
-    """
-    written = written_params(fn)
-    shadows: dict[Var, Atom] = {}
-    for p in fn.params:
-        rivals = [q for q in fn.params if _confusable(p, q, written)]
-        if isinstance(p.type, Array) and (p in wrt or any(q in wrt for q in rivals)):
-            shadows[p] = _shared(b, p, [q for q in rivals if q in shadows], shadows)
-    return shadows
-
-
-def _confusable(p: Var, q: Var, written: tuple[Var, ...]) -> bool:
-    """Whether two arguments may be one array that is written."""
-    return (
-        p is not q
-        and isinstance(p.type, Array)
-        and isinstance(q.type, Array)
-        and p.type.is_float
-        and p.type.element == q.type.element
-        and (p in written or q in written)
-    )
-
-
-def _shared(b: Builder, p: Var, rivals: list[Var], shadows: dict[Var, Atom]) -> Atom:
-    """The shadow of the first of `rivals` that is the same array as p, else a new one."""
-    if not rivals:
-        return zeros_like(b, p)
-    q, *rest = rivals
-    refuse_partial_overlap(b, p, q)
-    if shadows[q].type != shadow_type(p.type):
-        return _shared(b, p, rest, shadows)
-    with b.arm() as then:
-        then.yields = [shadows[q]]
-    with b.arm() as orelse:
-        orelse.yields = [_shared(b, p, rest, shadows)]
-    (same,) = b.extern("same_array", p, q, types=[BOOL], name="same")
-    return b.if_(same, then.block, orelse.block, [f"d_{p.name}"])[0]
 
 
 def value_and_grad(
@@ -227,118 +184,6 @@ def hvp_program(program: Program, tangents: tuple[Tree, ...]) -> Program:
                          block=replace(both.function.block, yields=tuple(leaves(cts)))),
         result=cts,
     )  # fmt: skip
-
-
-# ---- in place ----------------------------------------------------------------------------------
-
-
-def adjoint_program(program: Program, shadows: tuple[Tree | None, ...], dup: type) -> Program:
-    """Adds into the shadows; returns what the function returns, a scalar or nothing.
-
-    `shadows`: for each argument the tree of its shadow, None for a constant one. The shadow of a
-    scalar is an array of one element.
-    """
-    fn, b = program.function, Builder(program.function.loc)
-    of = [i for i, a in enumerate(fn.results) if a.type.is_float]
-    if any(isinstance(fn.results[i].type, Array) for i in of):
-        raise NotDifferentiableError(
-            f"`{fn.name}` returns an array, whose cotangent `adjoint` has no place for",
-            fn.loc,
-            "adjoint takes cotangents in the shadows of arguments",
-            "write the result into an argument, or use numbaflux.vjp",
-        )
-    pairs = _shadow_pairs(b, program, shadows, of_scalar=Array)
-    wrt = tuple(p for p, _ in pairs)
-    arrays = [d for p, d in pairs if isinstance(p.type, Array)]
-    seeds = [const(1, fn.results[i].type) for i in of]
-    out = b.inline(vjp(fn, wrt, of), [*fn.params, *arrays, *seeds])
-    results, scalars = out[: len(fn.results)], iter(out[len(fn.results) :])
-    for p, d in pairs:
-        if not isinstance(p.type, Array):
-            b.accumulate(d, [index(0)], b.cast(next(scalars), array_of(d).element))
-    value = with_leaves(program.result, results)
-    return finish(program, "adjoint", b, _dup_args(program, shadows, dup), value)
-
-
-def tangent_program(program: Program, shadows: tuple[Tree | None, ...], dup: type) -> Program:
-    """Updates the shadows with their arrays; returns Dup(value, tangent) of a scalar result."""
-    fn, b = program.function, Builder(program.function.loc)
-    pairs = _shadow_pairs(b, program, shadows, of_scalar=Scalar)
-    wrt = tuple(p for p, _ in pairs)
-    tangents = [d if isinstance(p.type, Array) else b.cast(d, p.type) for p, d in pairs]
-    out = b.inline(jvp(fn, wrt), [*fn.params, *tangents])
-    results, ds = out[: len(fn.results)], iter(out[len(fn.results) :])
-    pair_of = {
-        i: Tuple((Leaf(r), Leaf(next(ds))), dup) if a.type.is_float else Leaf(r)
-        for i, (a, r) in enumerate(zip(fn.results, results))
-    }
-    order = iter(range(len(fn.results)))
-    value = map_tree(lambda a: pair_of[next(order)], program.result)
-    return finish(program, "tangent", b, _dup_args(program, shadows, dup), value)
-
-
-def _shadow_pairs(
-    b: Builder, program: Program, shadows: tuple[Tree | None, ...], of_scalar: type
-) -> list[tuple[Var, Atom]]:
-    """Each leaf that has a shadow with it; the shadow of a scalar is of the kind `of_scalar`."""
-    pairs = []
-    for (name, tree), shadow in zip(program.args, shadows):
-        if shadow is None:
-            continue
-        primal, ds = variables([tree]), tuple(leaves(shadow))
-        if len(primal) != len(ds) or not all(map(partial(_fits, of_scalar), primal, ds)):
-            raise NotDifferentiableError(
-                f"the shadow of argument `{name}` does not have the structure of its primal",
-                program.function.loc,
-                "each floating point leaf has a shadow of its type",
-                "pass Dup(x, dx), dx like x; for a scalar x in `adjoint` an array of one element",
-            )
-        for p, d in zip(primal, ds):
-            if isinstance(p.type, Array):
-                refuse_other_shape(b, d, p, f"the shadow of argument {name}")
-        pairs += zip(primal, ds)
-    return pairs
-
-
-def _fits(of_scalar: type, p: Var, d: Atom) -> bool:
-    """Whether d can be the shadow of p."""
-    if not p.type.is_float:
-        return False
-    if isinstance(p.type, Array):
-        if not isinstance(d.type, Array) or d.type.ndim != p.type.ndim:
-            return False
-        return d.type.element == p.type.element and not d.type.readonly
-    return isinstance(d.type, of_scalar) and getattr(d.type, "ndim", 1) == 1
-
-
-def _dup_args(program: Program, shadows: tuple[Tree | None, ...], dup: type):
-    return tuple(
-        (name, tree if shadow is None else Tuple((tree, shadow), dup))
-        for (name, tree), shadow in zip(program.args, shadows)
-    )
-
-
-def refuse_overlap(b: Builder, fn: Function) -> None:
-    """Raise ValueError if an array that is written is also another argument: it has one tangent."""
-    written = written_params(fn)
-    for i, p in enumerate(fn.params):
-        for q in fn.params[:i]:
-            if _confusable(p, q, written):
-                (overlap,) = b.extern("overlap", p, q, types=[BOOL])
-                _refuse(b, overlap, p, q)
-
-
-def refuse_partial_overlap(b: Builder, p: Var, q: Var) -> None:
-    """Raise ValueError if p and q share memory without being the same array."""
-    (overlap,) = b.extern("overlap", p, q, types=[BOOL])
-    (same,) = b.extern("same_array", p, q, types=[BOOL])
-    one_shadow = b.prim("not", same) if p.type == q.type else Const(True, BOOL)
-    _refuse(b, b.prim("and", overlap, one_shadow), p, q)
-
-
-def _refuse(b: Builder, cond: Atom, p: Var, q: Var) -> None:
-    message = Const(f"arguments {q.name} and {p.name} overlap, and one is written", TEXT)
-    b.raise_if(cond, ValueError, message)
 
 
 # ---- pieces ------------------------------------------------------------------------------------

@@ -31,11 +31,11 @@ from numbaflux.transforms.compose import (
     differentiated,
     finish,
     picked,
-    refuse_overlap,
     variables,
 )
 from numbaflux.transforms.jvp import jvp
 from numbaflux.transforms.memory import clear_array, copy_array, zeros_like
+from numbaflux.transforms.overlap import refuse_overlap
 from numbaflux.transforms.vjp import sweeps
 
 Blocks = dict[tuple[int, Var], Atom]  # ∂ result i / ∂ leaf
