@@ -292,7 +292,7 @@ def fold(op: str, args: tuple[Atom, ...], type: Type) -> Atom | None:
             return b
         case "add" | "sub" if _is(b, 0):
             return a
-        case "mul" if _is(a, 1):
+        case "mul" | "gmul" if _is(a, 1):
             return b
         case "mul" | "div" if _is(b, 1):
             return a

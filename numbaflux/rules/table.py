@@ -138,7 +138,8 @@ def contribution(b: Builder, op: str, i: int, d: Atom, args: list[Sym], result: 
         return b.select(atom, d, const(0, d.type))
     if isinstance(atom, Const) and atom.value in (1, -1):
         return d if atom.value == 1 else b.neg(d)
-    return b.prim("gmul", d, atom) if rule.guard else b.mul(d, atom)
+    guarded = rule.guard and not (isinstance(d, Const) and d.value != 0)
+    return b.prim("gmul", d, atom) if guarded else b.mul(d, atom)
 
 
 def call(op: str) -> Callable[..., Sym]:
