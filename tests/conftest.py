@@ -14,7 +14,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("numbaflux")
-    group.addoption("--fuzz-count", type=int, default=240, help="random programs to try")
+    group.addoption("--fuzz-count", type=int, default=192, help="random programs to try")
     group.addoption("--fuzz-seed", type=int, default=0, help="which random programs")
     group.addoption("--update-golden", action="store_true", help="rewrite tests/golden/*.txt")
 

@@ -149,5 +149,7 @@ def test_second_order(p):
     derivative = (nf.grad if scalar else nf.jacrev)(p.f, argnums=p.argnums)
     tangents = trees.tangents(p.args, p.argnums, seed=3)
     first, second = nf.jvp(derivative, p.fresh(), trees.copy(tangents))
-    close(first, derivative(*p.fresh()), 1e-12)
-    close((second,), (trees.differences(derivative, p.args, tangents),), 1e-6)
+    single = p.identity > 1e-12
+    close(first, derivative(*p.fresh()), p.identity)
+    approximate = trees.differences(derivative, p.args, tangents, 2e-2 if single else 1e-3)
+    close((second,), (approximate,), 1e-2 if single else 1e-6)
