@@ -121,12 +121,12 @@ def walks(x):
 
 @njit
 def odd(x):
-    return 0.0 if x < 0 else even(x - 1)
+    return 1.0 if x < 0 else even(x - 1) * odd(x - 2)  # here
 
 
 @njit
 def even(x):
-    return x if x < 0 else odd(x - 1)
+    return x if x < 0 else even(x - 2) + odd(x - 1)
 
 
 @refused("`pair` changes its kind from one trip of a loop to the next", VECTOR)
@@ -425,8 +425,9 @@ def test_refused_at_its_line(case):
     assert re.fullmatch(r"  instead  \S.*", instead)
 
 
-def test_mutual_recursion():
-    with pytest.raises(nf.UnsupportedError, match="the recursion of `odd`") as caught:
+def test_entangled_recursion():
+    """Each calls itself and the other."""
+    with pytest.raises(nf.UnsupportedError, match="the recursion of `even`") as caught:
         nf.grad(lambda x: x + odd(x))(3.0)
     assert caught.value.loc.line == line_at_fault(odd.py_func)
 

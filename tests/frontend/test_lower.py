@@ -179,13 +179,6 @@ def test_program_of_a_derivative_is_copied_in():
 # ---- what is not read ------------------------------------------------------------------------
 
 
-@njit
-def factorial(k):
-    if k < 2:
-        return 1.0
-    return k * factorial(k - 1)
-
-
 def list_result(x):
     a = [x]
     a.append(2.0)
@@ -197,9 +190,9 @@ def complex_number(x):
     return z.real
 
 
-def grows_list_of_arrays(x):
-    a = [x]
-    a.append(x)
+def grows_list_of_tuples(x):
+    a = [(x, x)]
+    a.append((x, 1.0))
     return a[0][0]
 
 
@@ -211,10 +204,9 @@ def pops_middle(x):
 @pytest.mark.parametrize(
     ("f", "args", "line", "what"),
     [
-        (factorial, (3,), 4, "calls itself"),
         (list_result, (2.0,), 0, "a list as a result"),
         (complex_number, (2.0,), 1, "complex"),
-        (grows_list_of_arrays, (np.ones(2),), 1, "a list of"),
+        (grows_list_of_tuples, (2.0,), 1, "a list of"),
         (pops_middle, (2.0,), 2, "pop"),
     ],
 )
