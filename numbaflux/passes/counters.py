@@ -1,9 +1,10 @@
 """Where in a cache a value of a loop belongs: an index for every trip of every loop.
 
-note [Positions]  A nest of `For`s at the top of the function whose trip counts are known when it is
-entered is *static*: a trip is named by the loops' counters, and a cache is an array with a
-dimension for each.  Any other loop is *dynamic*: its trips are numbered from 0 as they happen, by
-a counter threaded through the regions around it, and a cache is a growing array.
+note [Positions]  A nest of `For`s at the top of the function whose trip counts have bounds that
+are known when it is entered is *static*: a trip is named by the loops' counters, and a cache is an
+array with a dimension for each, as long as the bound (a triangle is kept in a square).  Any other
+loop is *dynamic*: its trips are numbered from 0 as they happen, by a counter threaded through the
+regions around it, and a cache is a growing array.
 
     cnt = for i in range(n) carry (c = 0):
         for j in range(m_i):
@@ -24,6 +25,7 @@ from numbaflux.ir.nodes import (
     Array,
     Atom,
     Block,
+    Const,
     Dim,
     For,
     Function,
@@ -60,35 +62,63 @@ class Counted:
 
 @dataclass
 class Hoist:
-    """Integer expressions that can be computed at the root, before a loop is entered."""
+    """What can be computed at the root, before a loop is entered: integers, and bounds of them.
+
+    `counts`: by the counter of a loop that is entered there, or inside such a loop, its trip count.
+    """
 
     available: set[Var]
     definition: dict[Var, Stmt] = field(default_factory=dict)
+    counts: dict[Var, Atom] = field(default_factory=dict)
 
-    def can(self, a: Atom) -> bool:
+    def exact(self, a: Atom) -> bool:
+        """Whether the value itself can be computed there."""
         if not isinstance(a, Var) or a in self.available:
             return True
         match self.definition.get(a):
             case Prim(op=op, args=args):
-                return op in HOISTED and all(self.can(x) for x in args)
+                return op in HOISTED and all(self.exact(x) for x in args)
             case Dim(array=array):
                 return not isinstance(array, Var) or array in self.available
             case _:
                 return False
 
-    def emit(self, b: Builder, a: Atom, done: dict[Var, Atom]) -> Atom:
-        """The value of `a`, computed by `b` at the root."""
+    def bounded(self, a: Atom) -> bool:
+        """Whether a bound of the value can: counters are between 0 and their count."""
+        if self.exact(a) or a in self.counts:
+            return True
+        match self.definition.get(a) if isinstance(a, Var) else None:
+            case Prim(op="mul", args=(x, y)):
+                return (isinstance(x, Const) or isinstance(y, Const)) and (
+                    self.bounded(x) and self.bounded(y)
+                )
+            case Prim(op=op, args=args):
+                return op in HOISTED and all(self.bounded(x) for x in args)
+            case _:
+                return False
+
+    def bound(self, b: Builder, a: Atom, upper: bool = True) -> Atom:
+        """An upper or lower bound of `a`, which is `bounded`, computed by `b` at the root."""
         if not isinstance(a, Var) or a in self.available:
             return a
-        if a not in done:
-            stmt = self.definition[a]
-            if isinstance(stmt, Dim):
-                done[a] = b.dim(stmt.array, stmt.axis, a.name)
-            else:
-                assert isinstance(stmt, Prim)
-                args = [self.emit(b, x, done) for x in stmt.args]
-                done[a] = b.prim(stmt.op, *args, type=a.type, name=a.name)
-        return done[a]
+        if a in self.counts:
+            return b.sub(self.bound(b, self.counts[a]), index(1)) if upper else index(0)
+        stmt = self.definition[a]
+        if isinstance(stmt, Dim):
+            return b.dim(stmt.array, stmt.axis, a.name)
+        assert isinstance(stmt, Prim)
+        x, *rest = stmt.args
+        match stmt.op:
+            case "neg":
+                return b.neg(self.bound(b, x, not upper))
+            case "sub":
+                return b.sub(self.bound(b, x, upper), self.bound(b, rest[0], not upper))
+            case "mul" if not self.exact(a):
+                x, c = (rest[0], x) if isinstance(x, Const) else (x, rest[0])
+                assert isinstance(c, Const) and not isinstance(c.value, str)
+                return b.mul(self.bound(b, x, upper if c.value >= 0 else not upper), c)
+            case op:
+                return b.prim(op, *(self.bound(b, y, upper) for y in stmt.args), name=a.name)
 
 
 def counters(fn: Function) -> Counted:
@@ -129,7 +159,8 @@ def _static(root: Block, hoist: Hoist) -> dict[Var, tuple[For, ...]]:
     def visit(block: Block, outer: tuple[For, ...] | None, top: bool) -> None:
         for stmt in block.stmts:
             nest = None
-            if isinstance(stmt, For) and outer is not None and hoist.can(stmt.count):
+            if isinstance(stmt, For) and outer is not None and hoist.bounded(stmt.count):
+                hoist.counts[key_of(stmt)] = stmt.count
                 nest = found[key_of(stmt)] = (*outer, stmt)
             for region in regions(stmt):
                 inside = nest if not isinstance(stmt, If) else (None if top else outer)

@@ -55,10 +55,11 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Where the values of a variable are kept."""
+    """Where the values of a variable are kept; `shape` of a static nest, atoms of the root."""
 
     array: Var
     nest: Nest
+    shape: tuple[Atom, ...]
 
 
 class Values:
@@ -74,6 +75,7 @@ class Values:
         self.dry = True
         self.fetched: frozenset[Var] = frozenset()
         self.caches: dict[Var, Cache] = {}
+        self.allocations: dict[Stmt, list[Stmt]] = {}
         self.exports: dict[Var, Var] = {}
 
     # ---- asking --------------------------------------------------------------------------------
@@ -133,12 +135,12 @@ class Values:
         self.dry = False
         while True:
             kept = cheapest_cut(self.needed, self.operands, self.cost)
-            positions = [a for v in kept for a in self._position(v)]
+            positions = [a for v in kept for a in self._nest(v).index]
             more = [p for p in positions if self._asked(p) and p not in self.needed]
             if not more:
                 break
             self.needed.update(dict.fromkeys(more))
-        self.caches = {v: Cache(self._cache_array(v), self._nest(v)) for v in kept}
+        self._allocate(kept)
         self.fetched = frozenset(self._closure(kept))
         for v in self._closure(kept):
             if self._exported(v):
@@ -150,7 +152,7 @@ class Values:
         while pending:
             v = pending.pop()
             yield v
-            below = self._position(v) if v in self.caches else self._reads(v)
+            below = self._nest(v).index if v in self.caches else self._reads(v)
             for u in below:
                 if isinstance(u, Var) and u not in seen:
                     seen.add(u)
@@ -211,12 +213,18 @@ class Values:
         loop = self.places.loops(self.places.home[v])[-1]
         return self.nests[key_of(loop)]
 
-    def _position(self, v: Var) -> tuple[Atom, ...]:
-        """What finding the place of `v` in its cache reads."""
-        nest = self._nest(v)
-        if isinstance(v.type, Array) and nest.counts is not None:
-            return (*nest.index, *nest.counts)
-        return nest.index
+    def _allocate(self, kept: tuple[Var, ...]) -> None:
+        """A cache for each variable, before the statement of the root that it is in."""
+        builders: dict[Stmt, Builder] = {}
+        for v in kept:
+            stmt, nest, array = self._root_stmt(v), self._nest(v), self._cache_array(v)
+            b = builders.setdefault(stmt, Builder(stmt.loc))
+            bounds = [self.hoist.bound(b, n) for n in nest.counts or ()]
+            shape = tuple(b.prim("max", n, index(0), name="n") for n in bounds)
+            grows = array_of(array).grows
+            b.append(Alloc(array, (index(0),) if grows else shape, False, b.loc))
+            self.caches[v] = Cache(array, nest, shape)
+        self.allocations = {stmt: b.stmts for stmt, b in builders.items()}
 
     def _cache_array(self, v: Var) -> Var:
         nest = self._nest(v)
@@ -231,8 +239,8 @@ class Values:
         if nest.counts is None or not array_of(cache.array).grows:
             return [fetch(a) for a in nest.index]
         flat: Atom = index(0)
-        for k, n in zip(nest.index, nest.counts):
-            flat = b.add(b.mul(flat, fetch(n)), fetch(k))
+        for k, n in zip(nest.index, cache.shape):
+            flat = b.add(b.mul(flat, n), fetch(k))
         return [flat]
 
     def keep(self, b: Builder, v: Var) -> None:
@@ -240,19 +248,6 @@ class Values:
         if v in self.caches:
             cache = self.caches[v]
             b.store(cache.array, self._index(b, cache, lambda a: a), v)
-
-    def allocate(self, b: Builder, stmt: Stmt) -> None:
-        """The caches of a statement of the root, before it."""
-        inside = [v for v in self.caches if self._root_stmt(v) is stmt]
-        done: dict[Var, Atom] = {}
-        for v in inside:
-            array, nest = self.caches[v].array, self.caches[v].nest
-            shape: list[Atom] = [index(0)]
-            if not array_of(array).grows:
-                assert nest.counts is not None
-                counts = (self.hoist.emit(b, n, done) for n in nest.counts)
-                shape = [b.prim("max", n, index(0), name="n") for n in counts]
-            b.append(Alloc(array, tuple(shape), False, b.loc))
 
     def _root_stmt(self, v: Var) -> Stmt:
         block = self.places.home[v]
@@ -275,7 +270,7 @@ class Values:
             if not self._positions(stmt):
                 self._keep_all(b, params)
             if block is self.places.root:
-                self.allocate(b, stmt)
+                b.stmts += self.allocations.get(stmt, ())
             if isinstance(stmt, If) and self.places.top(block):
                 stmt, out = self._exporting(stmt, block is self.places.root)
                 seen.update(out)

@@ -9,7 +9,7 @@ import pytest
 
 from numbaflux.ir.build import Builder, const, index
 from numbaflux.ir.interp import interpret
-from numbaflux.ir.nodes import F64, Accumulate, Array, Function, Load, Prim, Var
+from numbaflux.ir.nodes import F64, I64, Accumulate, Alloc, Array, Function, Load, Prim, Var
 from numbaflux.ir.verify import verify
 from numbaflux.ir.walk import walk
 from numbaflux.passes.accumulate import accumulate
@@ -19,6 +19,7 @@ from numbaflux.passes.simplify import simplify
 from numbaflux.passes.storage import cheapest_cut
 from numbaflux.transforms.jvp import jvp
 from numbaflux.transforms.vjp import vjp
+from tests.transforms.checks import check_transforms
 from tests.transforms.programs import PROGRAMS
 
 VECTOR = Array(F64, 1)
@@ -174,3 +175,55 @@ def test_one_value_is_kept_instead_of_its_sources():
 
 def test_what_is_free_is_not_kept():
     assert cheapest_cut(["a"], {"a": []}.get, lambda v: 8.0) == ()
+
+
+# ---- counters ----------------------------------------------------------------------------------
+
+COUNTS = {
+    "triangle": lambda b, n, k: k,
+    "from_the_diagonal": lambda b, n, k: b.sub(n, k),
+    "growing_twice_as_fast": lambda b, n, k: b.add(b.mul(k, index(2)), index(1)),
+    "falling_fast": lambda b, n, k: b.sub(n, b.mul(index(3), k)),
+    "negative_factor": lambda b, n, k: b.add(n, b.mul(k, index(-2))),
+    "between": lambda b, n, k: b.prim("min", b.prim("max", b.sub(k, index(1)), index(0)), n),
+    "negated": lambda b, n, k: b.add(b.neg(k), n),
+}
+
+
+def jagged(count: Callable) -> Function:
+    """A chain through an inner loop whose trip count depends on the outer counter."""
+
+    def build(b, a, x):
+        n = b.dim(a, 0)
+        with b.for_(n, [x]) as outer:
+            with b.for_(count(b, n, outer.k), outer.carried) as inner:
+                (y,) = inner.carried
+                inner.yields = [b.prim("sin", b.mul(y, b.load(a, [outer.k])))]
+            outer.yields = inner.results
+        return outer.results
+
+    return written(build, VECTOR, F64)
+
+
+@pytest.mark.parametrize("which", COUNTS)
+def test_a_jagged_nest_is_kept_in_a_box(which):
+    fn = jagged(COUNTS[which])
+    made = vjp(fn, fn.params)
+    caches = [s for s in walk(made.block) if isinstance(s, Alloc) and not s.zero]
+    assert {s.result.type.ndim for s in caches} == {2}
+    assert not any(s.result.type.grows for s in caches)
+    check_transforms(fn, [np.array([0.3, 1.2, 0.7, 0.9]), np.float64(0.8)], order=2)
+
+
+def test_a_count_out_of_memory_has_no_bound():
+    def build(b, lengths, x):
+        with b.for_(b.dim(lengths, 0), [x]) as outer:
+            n = b.cast(b.load(lengths, [outer.k]), I64)
+            with b.for_(n, outer.carried) as inner:
+                inner.yields = [b.prim("sin", *inner.carried)]
+            outer.yields = inner.results
+        return outer.results
+
+    fn = written(build, Array(I64, 1), F64)
+    made = vjp(fn, fn.params[1:])
+    assert any(isinstance(s, Alloc) and s.result.type.grows for s in walk(made.block))
