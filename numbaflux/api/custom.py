@@ -8,6 +8,7 @@ taken.  To the reader a function with a rule is a function that has its program 
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -122,7 +123,7 @@ def _attach(dispatcher: Any, rules: _ByJvp | _ByVjp) -> None:
     dispatcher.numbaflux_return_type = lambda ts: numba_type(rules.program(ts).result)
 
 
-class _Ruled:
+class _Ruled(ABC):
     """A function with rules: its program for given argument types, made once."""
 
     def __init__(self, primal: Any) -> None:
@@ -157,8 +158,9 @@ class _Ruled:
                 "return a new array",
             )
 
+    @abstractmethod
     def rules(self, program: Program, arg_types: Types) -> Rules:
-        raise NotImplementedError
+        """What the user has given, as rules for a call with these types."""
 
 
 class _ByJvp(_Ruled):

@@ -45,11 +45,6 @@ from numbaflux.ir.nodes import BOOL, I64, Array, Atom, Const, Slice
 # ---- a[items] ----------------------------------------------------------------------------------
 
 
-def is_advanced(items: Sequence[Any]) -> bool:
-    """Whether an index needs this module: some item is an array."""
-    return any(is_array(i) for i in items)
-
-
 def get_items(b: Builder, a: Atom, items: Sequence[Any], type: Array, name: str = "taken") -> Atom:
     """a[items] where some items are arrays of integers or truths: a copy. note [Advanced]"""
     found = _resolve(b, a, items)

@@ -222,11 +222,6 @@ def clone(block: Block, env: Mapping[Var, Atom] | None = None) -> tuple[Block, d
     return visit(block), new
 
 
-def clone_function(fn: Function) -> Function:
-    """The function with all its variables fresh, so that two copies may live in one program."""
-    return replace(fn, block=clone(fn.block)[0])
-
-
 # ---- functions that are called -----------------------------------------------------------------
 
 

@@ -7,8 +7,6 @@ the function once for its effects, and then its jvp on copies of what it overwri
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from numbaflux.errors import NotDifferentiableError, UnsupportedError
@@ -34,7 +32,7 @@ from numbaflux.transforms.compose import (
     variables,
 )
 from numbaflux.transforms.jvp import jvp
-from numbaflux.transforms.memory import clear_array, copy_array, zeros_like
+from numbaflux.transforms.memory import clear_array, copy_array, elements, zeros_like
 from numbaflux.transforms.overlap import refuse_overlap
 from numbaflux.transforms.vjp import sweeps
 
@@ -121,7 +119,7 @@ def _reverse_blocks(b: Builder, fn: Function, wrt: tuple[Var, ...]) -> Blocks:
     ]
     blocks = _blocks(b, looped)
     for i, r in enumerate(results):
-        with _elements(b, r) as row:
+        with elements(b, r) as row:
             seeds = [_unit(b, q, row if j == i else None) for j, q in enumerate(results)]
             reverse, _ = clone(
                 Block((), s.reverse, s.cotangents), {**env, **dict(zip(s.seeds, seeds))}
@@ -131,7 +129,7 @@ def _reverse_blocks(b: Builder, fn: Function, wrt: tuple[Var, ...]) -> Blocks:
                 if (i, p) not in blocks:
                     blocks[i, p] = d
                     continue
-                with _elements(b, d) as column:
+                with elements(b, d) as column:
                     b.store(blocks[i, p], [*row, *column], _element(b, d, column))
             for shadow in shadows:
                 clear_array(b, shadow)
@@ -149,14 +147,14 @@ def _forward_blocks(b: Builder, fn: Function, wrt: tuple[Var, ...]) -> Blocks:
     blocks = _blocks(b, [(i, r, p) for i, r in enumerate(results) for p in looped])
     for p in wrt:
         column = everywhere(jvp(fn, [p]), _silent)
-        with _elements(b, p) as place:
+        with elements(b, p) as place:
             args = [copy_array(b, saved[q], q.name) if q in saved else q for q in fn.params]
             out = b.inline(column, [*args, _unit(b, p, place)])
             for i, d in enumerate(out[len(results) :]):
                 if (i, p) not in blocks:
                     blocks[i, p] = d
                     continue
-                with _elements(b, d) as row:
+                with elements(b, d) as row:
                     b.store(blocks[i, p], [*row, *place], _element(b, d, row))
     return blocks
 
@@ -196,15 +194,6 @@ def _blocks(b: Builder, pairs: list[tuple[int, Atom, Var]]) -> Blocks:
         assert isinstance(element, Scalar | Array)
         blocks[i, p] = b.alloc(shape, Array(element, len(shape)), zero=False, name=f"d_{p.name}")
     return blocks
-
-
-@contextmanager
-def _elements(b: Builder, a: Atom) -> Iterator[list[Atom]]:
-    """Do what is written inside for every element of an array, or once for a scalar."""
-    with ExitStack() as stack:
-        rank = a.type.ndim if isinstance(a.type, Array) else 0
-        dims = [b.dim(a, axis) for axis in range(rank)]
-        yield [stack.enter_context(b.for_(n, index="ijkl"[i % 4])).k for i, n in enumerate(dims)]
 
 
 def _element(b: Builder, a: Atom, place: list[Atom]) -> Atom:

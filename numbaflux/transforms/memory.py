@@ -12,6 +12,7 @@ stored) needs no twin: the reverse sweep makes its shadow anew, zeroed, where it
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from numbaflux.ir.build import Builder, array_of, full_slice, zero_of
@@ -78,18 +79,25 @@ def inactive_shadow(fn: Function, active: Activity, shadows: Mapping[Atom, Atom]
             yield a
 
 
+@contextmanager
+def elements(b: Builder, a: Atom) -> Iterator[list[Atom]]:
+    """Do what is written inside for every element of an array, or once for a scalar."""
+    with ExitStack() as stack:
+        rank = a.type.ndim if isinstance(a.type, Array) else 0
+        dims = [b.dim(a, axis) for axis in range(rank)]
+        yield [stack.enter_context(b.for_(n, index="ijkl"[i % 4])).k for i, n in enumerate(dims)]
+
+
 def add_array(b: Builder, target: Atom, source: Atom) -> None:
     """target[...] += source[...], element by element."""
-    ndim = array_of(target).ndim
+    with elements(b, source) as place:
+        b.accumulate(target, place, b.load(source, place))
 
-    def nest(axis: int, index: list[Atom]) -> None:
-        if axis == ndim:
-            b.accumulate(target, index, b.load(source, index))
-            return
-        with b.for_(b.dim(source, axis), index="ijkl"[axis % 4]) as loop:
-            nest(axis + 1, [*index, loop.k])
 
-    nest(0, [])
+def clear_array(b: Builder, a: Atom) -> None:
+    """a[...] = 0, element by element."""
+    with elements(b, a) as place:
+        b.store(a, place, zero_of(array_of(a).element))
 
 
 def refuse_other_shape(b: Builder, a: Atom, like: Atom, what: str) -> None:
@@ -97,20 +105,6 @@ def refuse_other_shape(b: Builder, a: Atom, like: Atom, what: str) -> None:
     message = Const(f"{what} does not have the shape of its primal", TEXT)
     for axis in range(array_of(like).ndim):
         b.raise_if(b.prim("ne", b.dim(a, axis), b.dim(like, axis)), ValueError, message)
-
-
-def clear_array(b: Builder, a: Atom) -> None:
-    """a[...] = 0, element by element."""
-    ndim = array_of(a).ndim
-
-    def nest(axis: int, index: list[Atom]) -> None:
-        if axis == ndim:
-            b.store(a, index, zero_of(array_of(a).element))
-            return
-        with b.for_(b.dim(a, axis), index="ijkl"[axis % 4]) as loop:
-            nest(axis + 1, [*index, loop.k])
-
-    nest(0, [])
 
 
 def copy_array(b: Builder, a: Atom, name: str) -> Var:
