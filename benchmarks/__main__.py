@@ -1,84 +1,78 @@
-"""`python -m benchmarks`: compile times, and gradients in multiples of their primals."""
+"""`python -m benchmarks`: derivatives in multiples of their primals, each case on its own."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-from numba import njit
+from benchmarks import cases, report, rivals, runner
+from benchmarks.case import Case
 
-import numbaflux as nf
-from benchmarks import cases
-from benchmarks.timing import Ratio, first_call, ratio
-
-
-class Row(NamedTuple):
-    """One line of the table."""
-
-    name: str
-    compile_primal: float
-    compile_gradient: float
-    run: Ratio
-
-
-def fresh(f: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as a new dispatcher that has compiled nothing, its options kept."""
-    options = dict(getattr(f, "targetoptions", {}))
-    options.pop("nopython", None)
-    return njit(**options)(getattr(f, "py_func", f))
+COLUMNS = [
+    "case",
+    "size",
+    "mode",
+    "primal_s",
+    "derivative_s",
+    "ratio",
+    "compile_primal_s",
+    "compile_derivative_s",
+    "cached_first_call_s",
+    "extra_bytes",
+]
 
 
-def measure(case: cases.Case) -> Row:
-    """Compile and time a case and its value and gradient."""
-    primal = fresh(case.f)
-    argnums: Any = case.argnums if len(case.argnums) > 1 else case.argnums[0]
-    gradient = nf.value_and_grad(fresh(case.f), argnums=argnums)
-    primal_seconds = first_call(primal, case.args)
-    gradient_seconds = first_call(gradient, case.args)
-    return Row(case.name, primal_seconds, gradient_seconds, ratio(gradient, primal, case.args))
+def chosen(names: list[str], small: bool) -> Iterator[tuple[Case, str, str]]:
+    """(case, size, mode) for NAME, NAME:SIZE or NAME:SIZE:MODE; all of them without names."""
+    for name in names or [case.name for case in cases.everything()]:
+        case_name, *rest = name.split(":")
+        case = cases.find(case_name)
+        sizes = ["small"] if small else [size for size in case.sizes if size != "small"]
+        for size in rest[:1] or sizes:
+            for mode in rest[1:2] or case.modes:
+                yield case, size, mode
 
 
-def table(rows: Iterable[Row]) -> None:
-    """Print each row as soon as it is measured."""
-    print(
-        f"{'program':16} {'compile f':>10} {'grad':>8} {'ratio':>6}   "
-        f"{'f':>10} {'grad':>10} {'ratio':>6} {'median':>7}"
-    )
-    for name, compile_primal, compile_gradient, run in rows:
-        print(
-            f"{name:16} {compile_primal:8.2f} s {compile_gradient:6.2f} s "
-            f"{compile_gradient / compile_primal:6.1f}   "
-            f"{1e6 * run.base_seconds:7.1f} us {1e6 * run.seconds:7.1f} us "
-            f"{run.best:6.2f} {run.median:7.2f}",
-            flush=True,
-        )
+def plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as it is kept in a file."""
+    kept = {name: row[name] for name in COLUMNS}
+    return {**kept, "rivals": row["rivals"]} if row["rivals"] else kept
 
 
-def call_overhead() -> Ratio:
-    """nf.grad of a polynomial called from Python, against a hand-written njit derivative."""
-    return ratio(nf.grad(cases.polynomial), cases.polynomial_derivative, (2.0,), repeats=15)
-
-
-def warm_up() -> None:
-    """Compile something first, so that the first row does not pay for Numba's own start."""
-    njit(cases.polynomial)(1.0)
-    nf.value_and_grad(cases.polynomial)(1.0)
-
-
-def main() -> None:
-    """The command line."""
+def main() -> int:
+    """The command line; 1 if any derivative was wrong or could not be made."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--small", action="store_true", help="ADBench at its smallest sizes")
-    options = parser.parse_args()
-    warm_up()
-    table(map(measure, (*cases.programs(), *cases.adbench("small" if options.small else None))))
-    call = call_overhead()
-    print(
-        f"\ncall from Python: grad {1e9 * call.seconds:.0f} ns, hand-written "
-        f"{1e9 * call.base_seconds:.0f} ns, ratio {call.best:.2f} (median {call.median:.2f})"
-    )
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="NAME, NAME:SIZE, NAME:SIZE:MODE")
+    parser.add_argument("--rivals", action="store_true", help="other tools too, where installed")
+    parser.add_argument("--small", action="store_true", help="every case at its smallest size")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the numbers")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios")
+    given = parser.parse_args()
+    try:
+        work = list(chosen(given.cases, given.small))
+    except KeyError as error:
+        parser.error(error.args[0])
+    others = rivals.installed() if given.rivals else ()
+    rows = []
+    print(report.heading(others))
+    for case, size, mode in work:
+        try:
+            row = runner.measure(case.name, size, mode, others)
+        except runner.Failed as error:
+            print(f"{case.name:14} {size:12} {mode:9} FAILED: {error}", flush=True)
+            continue
+        rows.append(row)
+        print(report.line(row, case.modes[mode].goal, others), flush=True)
+    if given.json:
+        given.json.write_text(json.dumps([plain(row) for row in rows], indent=1) + "\n")
+    if given.plot:
+        report.plot(rows, given.plot)
+    return int(len(rows) < len(work))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,67 +1,64 @@
-"""How this project times: interleaved, the fastest of several repeats, as a ratio."""
+"""How this project times: interleaved, the fastest and the median of many repeats, as a ratio."""
 
 from __future__ import annotations
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
+SHORTEST = 1e-3  # seconds of a repeat: a call that is shorter is repeated
+MOST_REPEATS = 101
+LEAST_REPEATS = 7
 
 
-class Ratio(NamedTuple):
-    """Seconds a call of two functions (fastest and median repeat); `best` is fastest / fastest."""
+@dataclass(frozen=True)
+class Call:
+    """A function with its arguments, which it leaves as they are."""
 
-    seconds: float
-    base_seconds: float
+    f: Callable[..., Any]
+    args: Sequence[Any]
+
+    def __call__(self) -> Any:
+        return self.f(*self.args)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of one call: the fastest and the median repeat."""
+
+    fastest: float
     median: float
 
-    @property
-    def best(self) -> float:
-        return self.seconds / self.base_seconds
 
-
-def calls_for(f: Callable[..., Any], args: Sequence[Any], seconds: float) -> int:
-    """How many calls of f take about that long."""
-    count = 1
-    while True:
-        took = time_calls(f, args, count)
-        if took >= 0.2 * seconds:
-            return max(1, round(count * seconds / took))
-        count *= 4
-
-
-def time_calls(f: Callable[..., Any], args: Sequence[Any], count: int) -> float:
+def seconds(call: Call, count: int = 1) -> float:
     """Seconds of `count` calls."""
+    f, args = call.f, call.args
     begin = time.perf_counter()
     for _ in range(count):
         f(*args)
     return time.perf_counter() - begin
 
 
-def ratio(
-    f: Callable[..., Any],
-    g: Callable[..., Any],
-    args: Sequence[Any],
-    repeats: int = 7,
-    seconds: float = 0.02,
-) -> Ratio:
-    """The time of f in times of g, both called with `args`, in turns so that noise hits both.
+def count_for(call: Call, duration: float) -> int:
+    """How many calls take about that long."""
+    count = 1
+    while True:
+        took = seconds(call, count)
+        if took >= 0.2 * duration:
+            return max(1, round(count * duration / took))
+        count *= 4
 
-    Arguments are not copied: give functions that leave them as they are.
-    """
-    f(*args), g(*args)
-    counts = calls_for(f, args, seconds), calls_for(g, args, seconds)
-    pairs = [
-        (time_calls(f, args, counts[0]) / counts[0], time_calls(g, args, counts[1]) / counts[1])
-        for _ in range(repeats)
+
+def interleaved(calls: Sequence[Call], budget: float = 2.0) -> list[Times]:
+    """Time the calls in turns, so that noise hits all; about `budget` seconds altogether."""
+    for call in calls:
+        call()
+    counts = [count_for(call, SHORTEST) for call in calls]
+    one_round = sum(seconds(call, count) for call, count in zip(calls, counts))
+    repeats = min(MOST_REPEATS, max(LEAST_REPEATS, int(budget / one_round)))
+    rounds = [
+        [seconds(call, count) / count for call, count in zip(calls, counts)] for _ in range(repeats)
     ]
-    first, second = (min(column) for column in zip(*pairs))
-    return Ratio(first, second, statistics.median(a / b for a, b in pairs))
-
-
-def first_call(f: Callable[..., Any], args: Sequence[Any]) -> float:
-    """Seconds of one call, of copies of the arguments: compile time, when it is the first."""
-    fresh = [arg.copy() if isinstance(arg, np.ndarray) else arg for arg in args]
-    return time_calls(f, fresh, 1)
+    return [Times(min(column), statistics.median(column)) for column in zip(*rounds)]

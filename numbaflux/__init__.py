@@ -7,6 +7,7 @@
 """
 
 from numbaflux.api.check import check_grads
+from numbaflux.api.checkpoint import checkpoint
 from numbaflux.api.custom import custom_jvp, custom_vjp, stop_gradient
 from numbaflux.api.dispatcher import source
 from numbaflux.api.public import (
@@ -36,6 +37,7 @@ __all__ = [
     "UnsupportedError",
     "adjoint",
     "check_grads",
+    "checkpoint",
     "custom_jvp",
     "custom_vjp",
     "debug",

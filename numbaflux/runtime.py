@@ -121,6 +121,30 @@ def gemm(out, a, b):
             out[i, j] += product[i, j]
 
 
+# ---- checkpoints -------------------------------------------------------------------------------
+
+
+@numba.njit(cache=True)
+def stride(blocks, slots):
+    """How far to run from a snapshot before the next is taken, or the last block is reached.
+
+    `blocks` are still to be reversed from the snapshot on, `slots` snapshots may exist, the one
+    at hand included.  With s slots, C(s + r, s) blocks can be reversed if none is run more than r
+    times (Griewank and Walther, ACM TOMS 26, 2000); any split that leaves both parts within their
+    own bounds is optimal, and this is the shortest.
+    """
+    if slots <= 1:
+        return blocks - 1
+    slots = min(slots, blocks)
+    older, reach, sweeps = 0, 1, 0  # how many blocks for sweeps - 1, for sweeps
+    oldest = 0
+    while reach < blocks:
+        sweeps += 1
+        oldest, older, reach = older, reach, reach * (slots + sweeps) // sweeps
+    behind = reach - older  # with one slot less
+    return min(max(1, oldest, blocks - behind), blocks - 1)
+
+
 # ---- special functions -------------------------------------------------------------------------
 
 

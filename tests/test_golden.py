@@ -78,6 +78,17 @@ def squares(x, y):
         y[i] = x[i] * x[i]
 
 
+def stretched(x, k):
+    y = np.empty(len(x))
+    for i in range(len(x)):
+        y[i] = k * x[i] + math.sin(x[i - 1])
+    return y
+
+
+def polar(r, phi):
+    return r * math.cos(phi), r * math.sin(phi)
+
+
 def powers(x):
     return np.array([x, x * x, x * x * x])
 
@@ -99,6 +110,8 @@ CASES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "adjoint_dup": (nf.adjoint(squares), (nf.Dup(VECTOR, VECTOR), nf.Dup(VECTOR, VECTOR))),
     "tangent_dup": (nf.tangent(squares), (nf.Dup(VECTOR, VECTOR), nf.Dup(VECTOR, VECTOR))),
     "jacfwd_powers": (nf.jacfwd(powers), (2.0,)),
+    "jacfwd_lanes": (nf.jacfwd(stretched, (0, 1)), (VECTOR, 0.5)),
+    "jacfwd_scalars": (nf.jacfwd(polar, (0, 1)), (1.0, 2.0)),
 }
 
 

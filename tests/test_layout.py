@@ -15,7 +15,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 600, 60
 ARROWS = {
     "__init__": {"api", "debug", "errors"},
     "__main__": {"cli", "demo"},
-    "api": {"transforms", "passes", "frontend", "backends", "ir", "debug", "errors"},
+    "api": {"transforms", "passes", "frontend", "backends", "vecmath", "ir", "debug", "errors"},
     "cli": {"__init__"},
     "demo": {"__init__", "data"},
     "data": set(),
@@ -23,9 +23,11 @@ ARROWS = {
     "transforms": {"passes", "rules", "ir", "debug", "errors"},
     "passes": {"rules", "ir", "debug", "errors"},
     "rules": {"ir", "errors"},
-    "frontend": {"ir", "errors"},
+    "frontend": {"vecmath", "ir", "errors"},
     "backends": {"ir", "errors"},
     "runtime": set(),
+    "lanes": set(),
+    "vecmath": set(),
     "ir": {"errors"},
     "errors": {"ir"},
 }

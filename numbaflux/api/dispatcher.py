@@ -50,7 +50,7 @@ from numbaflux.ir.nodes import Array, Block, Loc, Opaque, Prim, Scalar, Type, Va
 from numbaflux.ir.trees import Fixed, Leaf, Program, Tree, Tuple, leaves
 
 Types = tuple[types.Type, ...]
-OPTIONS = ("cache", "fastmath", "error_model", "parallel", "boundscheck", "nogil")
+OPTIONS = ("cache", "fastmath", "error_model", "parallel", "boundscheck", "nogil", "vecmath")
 
 
 class Transform(Protocol):
@@ -200,6 +200,9 @@ class Derivative(CPUDispatcher):
         generated = pipeline.find(self.__name__, key)
         if generated is None:
             program = self.numbaflux_program(arg_types)
+            if program.compiled is not None:
+                program = adapt(program.compiled(), arg_types)
+                after(self.transform.name, program.function)
             generated = pipeline.generate(self.__name__, program, self.options, key)
         inner = generated.function
         try:

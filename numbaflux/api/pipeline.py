@@ -40,7 +40,9 @@ from numbaflux.debug import after
 from numbaflux.ir.trees import Program, with_leaves
 from numbaflux.ir.walk import everywhere
 from numbaflux.passes import optimise
+from numbaflux.passes.vectorise import vectorise
 from numbaflux.transforms.custom import expand
+from numbaflux.vecmath.bits import fused
 
 PACKAGE = "numbaflux_generated"
 LARGEST_CONSTANT = 10**6  # bytes; Numba refers to larger ones by address and cannot cache the code
@@ -64,8 +66,10 @@ def generate(
 ) -> Generated:
     """Optimise and write a program as a function called `name`; keep it under `key`, if any."""
     fn = after("optimise", optimise(everywhere(program.function, expand)))
+    if options.get("vecmath", True) and fused():
+        fn = everywhere(fn, vectorise)
     program = Program(fn, program.args, with_leaves(program.result, fn.results))
-    options = {n: v for n, v in options.items() if v and n != "cache"}
+    options = {n: v for n, v in options.items() if v and n not in ("cache", "vecmath")}
     if key is not None:
         source = cpu.write(name, program, {**options, "cache": True})
         places = _places(source.classes)

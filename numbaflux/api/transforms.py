@@ -15,8 +15,9 @@ from numba import types
 
 from numbaflux.errors import NotDifferentiableError
 from numbaflux.frontend import argument
-from numbaflux.ir.trees import Program, Tree, Tuple
+from numbaflux.ir.trees import Fixed, Program, Tree, Tuple
 from numbaflux.transforms import compose, inplace, jacobians
+from numbaflux.transforms.into import into
 
 Types = tuple[Any, ...]
 
@@ -35,6 +36,8 @@ class OfArguments:
     name: str
     argnums: int | tuple[int, ...] = 0
     has_aux: bool = False
+    chunk: int | None = None  # of forward mode: columns of the Jacobian a run
+    out: bool = False  # the gradient goes into one more argument, the last
 
     @property
     def positions(self) -> tuple[int, ...]:
@@ -42,6 +45,7 @@ class OfArguments:
 
     def primal_types(self, arg_types: Types) -> Types:
         """An integer given for a differentiated scalar counts as a float."""
+        arg_types = arg_types[: len(arg_types) - self.out]
         chosen = {
             n % len(arg_types) for n in self.positions if -len(arg_types) <= n < len(arg_types)
         }
@@ -51,23 +55,43 @@ class OfArguments:
         single = isinstance(self.argnums, int)
         match self.name:
             case "grad":
-                return compose.grad(program, self.positions, single, self.has_aux)
+                made = compose.grad(program, self.positions, single, self.has_aux)
+                return self._into(made, 0, arg_types)
             case "value_and_grad":
-                return compose.value_and_grad(program, self.positions, single, self.has_aux)
+                made = compose.value_and_grad(program, self.positions, single, self.has_aux)
+                return self._into(made, 1, arg_types)
             case "jacfwd":
-                return jacobians.jacfwd(program, self.positions, single)
+                return jacobians.jacfwd(program, self.positions, single, self.chunk)
             case "jacrev":
                 return jacobians.jacrev(program, self.positions, single)
             case "jacobian":
-                return jacobians.jacobian(program, self.positions, single)
+                return jacobians.jacobian(program, self.positions, single, self.chunk)
             case "hessian":
                 gradient = compose.grad(program, self.positions, single)
-                return jacobians.jacfwd(gradient, self.positions, single)
+                return jacobians.jacfwd(gradient, self.positions, single, self.chunk)
             case _:
                 raise AssertionError(self.name)
 
+    def _into(self, program: Program, at: int, arg_types: Types) -> Program:
+        """With `out`, the program that writes its gradient, item `at` of its result."""
+        if not self.out:
+            return program
+        written, rest = program.result, Fixed()
+        if isinstance(written, Tuple) and (self.has_aux or self.name == "value_and_grad"):
+            rest, written = written.items[1 - at], written.items[at]
+        name = _free_name([name for name, _ in program.args])
+        tree = argument(name, types.unliteral(arg_types[-1]), program.function.loc)
+        return into(program, written, rest, name, tree)
+
     def signature(self, of: inspect.Signature) -> inspect.Signature:
-        return of
+        if not self.out:
+            return of
+        kept = [p.replace(default=p.empty) for p in of.parameters.values()]
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        if any(p.kind is not kind for p in kept):
+            raise TypeError(f"{self.name}(out=True) of a function with *args or **kwargs")
+        out = inspect.Parameter(_free_name(list(of.parameters)), kind)
+        return of.replace(parameters=[*kept, out])
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +157,13 @@ class InPlace:
 
 
 Transform = OfArguments | OfPairs | InPlace
+
+
+def _free_name(taken: list[str]) -> str:
+    name = "out"
+    while name in taken:
+        name += "_"
+    return name
 
 
 def as_float(t: Any) -> Any:

@@ -109,7 +109,8 @@ class _Module:
             if re.search(module, body)
         ]
         third = ["import numba"] + ["import numpy as np"] * bool(re.search(r"\bnp\.", body))
-        own = ["from numbaflux import runtime"] * bool(re.search(r"\bruntime\.", body))
+        used = [m for m in ("lanes", "runtime", "vecmath") if re.search(rf"\b{m}\.", body)]
+        own = [f"from numbaflux import {', '.join(used)}"] if used else []
         groups = [
             [f'"""{self.name}, written by numbaflux."""'], imports, third, own,
             self.imports, self.definitions,

@@ -14,6 +14,7 @@ from numbaflux.ir.nodes import (
     Dim,
     Extern,
     Global,
+    How,
     Index,
     Load,
     Prim,
@@ -73,6 +74,8 @@ class Expressions:
                 infix = not form.endswith(")")
                 level = COMPARISON if infix else CALL
                 return self.fit(form, args, [level + 1 if infix else 0] * len(args)), level
+            case Load(Var(type=Scalar(lanes=lanes)), array, index) if lanes:
+                return f"lanes.load({lanes}, {self.place(array, index)})", CALL
             case Load(array=array, index=index):
                 places = ", ".join(f"{{{i + 1}}}" for i in range(len(index))) or "()"
                 needs = [CALL, *[0] * len(index)]
@@ -113,9 +116,18 @@ class Expressions:
             return f"len({self.text(array)})"
         return f"{self.text(array, CALL)}.shape[{axis}]"
 
-    def view(self, base: Atom, how: Index | Transpose | Reshape) -> str:
-        array = self.text(base, CALL)
+    def place(self, array: Atom, index: Sequence[Atom]) -> str:
+        """An array and an index of it, as arguments of a function."""
+        places = ", ".join(self.text(i) for i in index)
+        return f"{self.text(array)}, {f'({places})' if len(index) != 1 else places}"
+
+    def view(self, base: Atom, how: How) -> str:
+        array, lanes = self.text(base, CALL), width(base.type)
         match how:
+            case Transpose(axes) if lanes:
+                return f"np.transpose({array}, {(*axes, len(axes))})"
+            case Reshape(shape) if lanes:
+                return f"{array}.reshape({self.shape(shape, lanes)})"
             case Index(items):
                 return f"{array}[{', '.join(self._item(i) for i in items)}]"
             case Transpose(axes) if axes == tuple(reversed(range(len(axes)))):
@@ -125,11 +137,10 @@ class Expressions:
             case Reshape(shape):
                 return f"{array}.reshape({self.shape(shape)})"
 
-    def shape(self, shape: Sequence[Atom]) -> str:
-        """As an argument of np.zeros: `n`, `(n, m)`."""
-        if len(shape) == 1:
-            return self.text(shape[0])
-        return f"({', '.join(self.text(n) for n in shape)})"
+    def shape(self, shape: Sequence[Atom], lanes: int = 0) -> str:
+        """As an argument of np.zeros: `n`, `(n, m)`; lanes are the last axis."""
+        lengths = [self.text(n) for n in shape] + [str(lanes)] * bool(lanes)
+        return lengths[0] if len(lengths) == 1 else f"({', '.join(lengths)})"
 
     # ---- primitives ----------------------------------------------------------------------------
 
@@ -137,6 +148,8 @@ class Expressions:
         op, args, type = stmt.op, stmt.args, stmt.result.type
         if op == "stop_gradient":
             return self.piece(args[0])
+        if width(type):
+            return self._wide(stmt)
         if op == "cast":
             return self.fit(f"{caster(args[0].type, type)}({{0}})", args, [0]), CALL
         if op == "select":
@@ -147,6 +160,24 @@ class Expressions:
             return f"{wrap}({self._infix(*self.signed(op, args))})", CALL
         op, args = self.signed(op, args)
         return self._infix(op, args), OPS[op].level
+
+    def _wide(self, stmt: Prim) -> Piece:
+        """A primitive of lanes, where it is not written like one of numbers."""
+        op, args, type = stmt.op, stmt.args, stmt.result.type
+        match op:
+            case "unit":
+                return self.fit(f"lanes.unit({{0}}, {width(type)})", args, [0]), CALL
+            case "cast":
+                assert isinstance(type, Scalar)
+                cast = "single" if type.dtype == "float32" else "double"
+                return self.fit(f"lanes.{cast}({{0}})", args, [0]), CALL
+            case "gmul":
+                return self.fit("lanes.gmul({0}, {1})", args, [0, 0]), CALL
+            case "select":
+                return self.fit("{1} if {0} else {2}", args, [LOWEST + 1] * 3), LOWEST
+            case _:
+                op, args = self.signed(op, args)
+                return self._infix(op, args), OPS[op].level
 
     def _infix(self, op: str, args: Sequence[Atom]) -> str:
         return self.fit(OPS[op].form, args, _needs(op, len(args)))
@@ -187,11 +218,25 @@ class Expressions:
         return f"{start}:{stop}" + (f":{step}" if step else "")
 
 
+def width(type: Type) -> int:
+    """How many lanes a value, or an element of an array, has; 0 for a plain one."""
+    match type:
+        case Array(element):
+            return width(element)
+        case Scalar():
+            return type.lanes
+        case _:
+            return 0
+
+
 def constant(a: Const) -> Piece:
     """A constant as Numba gives it its type: 0.5, 3, np.float32(0.5), -math.inf."""
     if not isinstance(a.type, Scalar):
         return repr(a.value), CALL
     dtype = a.type.dtype
+    if a.type.lanes:
+        zeros = f"lanes.zeros({a.type.lanes})"
+        return (f"lanes.single({zeros})" if dtype == "float32" else zeros), CALL
     if dtype == "bool":
         return repr(bool(a.value)), CALL
     value = float(a.value) if a.type.is_float else int(a.value)

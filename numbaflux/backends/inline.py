@@ -192,6 +192,8 @@ def _written(stmt: Stmt) -> frozenset[str]:
             base = s.out if isinstance(s, Gemm) else s.array
             assert isinstance(base.type, Array)
             found.add(_memory(base.type.element))
+        if isinstance(s, Extern) and ROUTINES[s.routine].writes is not None:
+            found |= {_memory(a.type.element) for a in s.args if isinstance(a.type, Array)}
         if isinstance(s, Call):
             found |= {_memory(a.type.element) for a in s.args if isinstance(a.type, Array)}
     return frozenset(found)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import assert_never
 
 from numbaflux.backends.coalesce import names_shared
-from numbaflux.backends.expressions import CALL, COMPARISON, Expressions, dtype_name
+from numbaflux.backends.expressions import CALL, COMPARISON, Expressions, dtype_name, width
 from numbaflux.backends.inline import inlined, operands, use_counts
 from numbaflux.backends.naming import Names
 from numbaflux.errors import InternalError
@@ -139,7 +139,8 @@ class Writer:
             case Store(array, index, value) | Accumulate(array, index, value):
                 self._store(array, index, value, isinstance(stmt, Accumulate))
             case Gemm(out, a, b):
-                self._put("runtime.gemm({0}, {1}, {2})", (out, a, b))
+                module = "lanes" if width(out.type) else "runtime"
+                self._put(f"{module}.gemm({{0}}, {{1}}, {{2}})", (out, a, b))
             case If():
                 self._if(stmt)
             case For():
@@ -175,10 +176,12 @@ class Writer:
             nothing = _empty_reference(type.element)
             return f"runtime.references({nothing}, {self.expressions.text(shape[0])})"
         function = "np.zeros" if zero else "np.empty"
-        dtype = "" if type.element == Scalar("float64") else f", dtype={dtype_name(type.element)}"
-        if type.layout == "F" and type.ndim > 1:
+        double = dtype_name(type.element) == "np.float64"
+        dtype = "" if double else f", dtype={dtype_name(type.element)}"
+        lanes = width(type)
+        if type.layout == "F" and type.ndim > 1 and not lanes:
             return f"{function}({self.expressions.shape(shape[::-1])}{dtype}).T"
-        return f"{function}({self.expressions.shape(shape)}{dtype})"
+        return f"{function}({self.expressions.shape(shape, lanes)}{dtype})"
 
     def _store(self, array: Atom, index: Sequence[Atom], value: Atom, add: bool) -> None:
         t = array.type
@@ -189,9 +192,14 @@ class Writer:
         if t.grows:
             name = self.expressions.text(array)
             self._put(f"if {{0}} >= {name}.shape[0]:", index, [COMPARISON + 1])
-            self._put(f"{INDENT}{name} = runtime.grow({name}, {{0}})", index)
+            module = "lanes" if width(t.element) else "runtime"
+            self._put(f"{INDENT}{name} = {module}.grow({name}, {{0}})", index)
         places = ", ".join(f"{{{i + 1}}}" for i in range(len(index))) or "()"
         sign, value_place = "+=" if add else "=", f"{{{len(index) + 1}}}"
+        if isinstance(t.element, Scalar) and t.element.lanes:
+            function, place = "add" if add else "store", self.expressions.place(array, index)
+            self._put(f"lanes.{function}({{0}}, {_escaped(place)})", (value,))
+            return
         form = f"{{0}}[{places}] {sign} {value_place}"
         self._put(form, (array, *index, value), [CALL, *[0] * (len(index) + 1)])
 
@@ -321,22 +329,31 @@ class Writer:
         return isinstance(a, Var) and a in self.inline and len(self._reads(a)) > TOGETHER
 
 
+def _escaped(text: str) -> str:
+    """A text as part of a form."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 def _places(count: int) -> str:
     return ", ".join(f"{{{i}}}" for i in range(count))
 
 
 def _wide(type: Type) -> bool:
     """Whether arithmetic of a type is of that type in Numba."""
-    return isinstance(type, Scalar) and (type.is_float or type.dtype in ("int64", "uint64"))
+    return (
+        isinstance(type, Scalar)
+        and not type.lanes
+        and (type.is_float or type.dtype in ("int64", "uint64"))
+    )
 
 
 def _empty_reference(element: Array) -> str:
     """An array of a type, to tell Numba what a list holds; a stride makes its layout A."""
     assert isinstance(element.element, Scalar)
-    shape = ", ".join(["0"] * element.ndim)
-    dtype = dtype_name(element.element)
-    array = f"np.empty(({shape},), dtype={dtype})" if element.ndim == 1 else ""
-    array = array or f"np.empty(({shape}), dtype={dtype})"
-    if element.layout == "F" and element.ndim > 1:
+    dtype, lanes = dtype_name(element.element), width(element)
+    shape = ["0"] * element.ndim + [str(lanes)] * bool(lanes)
+    array = f"np.empty(({', '.join(shape)}{',' * (len(shape) == 1)}), dtype={dtype})"
+    layout = "A" if lanes and element.layout == "F" else element.layout
+    if layout == "F" and element.ndim > 1:
         return f"{array}.T"
-    return f"{array}[{', '.join(['::2'] * element.ndim)}]" if element.layout == "A" else array
+    return f"{array}[{', '.join(['::2'] * element.ndim)}]" if layout == "A" else array

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba.core import types
 
+from numbaflux import vecmath
 from numbaflux.frontend import arrays, containers, convert, operators, recursion, rng
 from numbaflux.frontend.builtins import BUILTINS
 from numbaflux.frontend.numpy_calls import METHODS, NUMPY
@@ -103,6 +104,8 @@ def function(low: Lowering, key: Any, made: Call) -> Value:
         return operators.on_scalars(low, key, args, made.signature, made.type)
     if isinstance(key, np.ufunc) and scalar(key) is not None:
         return _ufunc(low, key, made)
+    if scalar(key) is not None and key.__module__ == vecmath.exp.__module__:
+        return operators.elementwise(low, key, args, made.type)
     handle = _find(NUMPY, key)
     if handle is not None:
         return handle(low.b, made)

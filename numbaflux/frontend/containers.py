@@ -57,6 +57,7 @@ class Items:
     unrolled: tuple[Value, ...] | None = None
     counts: bool = False
     parallel: bool = False
+    slots: Atom | None = None
 
 
 def items_of(low: Lowering, v: Value) -> Items:
@@ -91,7 +92,8 @@ def _range_items(b: Builder, r: RangeValue) -> Items:
             return b.sub(start, k, name)
         return b.add(start, b.mul(k, step), name)
 
-    return Items(trips(b, start, stop, step), at, counts=counts, parallel=r.parallel)
+    count = trips(b, start, stop, step)
+    return Items(count, at, counts=counts, parallel=r.parallel, slots=r.slots)
 
 
 def trips(b: Builder, start: Atom, stop: Atom, step: Atom) -> Atom:

@@ -233,6 +233,12 @@ class Lowering:
         again = after | live(node.body, after)
         if items.unrolled is not None:
             return self.unroll(node, items.unrolled, again)
+        if node.exits and items.slots is not None:
+            raise self.unsupported(
+                "a checkpointed loop that may be left early",
+                "where its snapshots go is planned from the number of its trips",
+                "carry a flag and do nothing once it is set",
+            )
         carried = self.carried(node.body, again)
         write = self.each_leaving if node.exits else self.each_trip
         write(node, items, carried, again)
@@ -246,7 +252,9 @@ class Lowering:
         atoms, names = self.atoms(carried)
         label = self.wish(node.item) if items.counts else "t"
         label = "k" if label == "t" else label
-        with self.b.for_(items.count, atoms, label, names, items.parallel) as loop:
+        with self.b.for_(
+            items.count, atoms, label, names, items.parallel, items.slots
+        ) as loop:
             self.env = outer | restored(carried, loop.carried)
             self.env[node.item] = self.item(node, items, loop.k)
             falls = self.sequence(node.body, again)

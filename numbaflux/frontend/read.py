@@ -42,7 +42,7 @@ from numbaflux.ir.nodes import Loc
 
 Types = tuple[types.Type, ...]
 
-OWN_OPTIONS = {"cache"}  # options of `njit` that are not options of the compiler
+OWN_OPTIONS = {"cache", "vecmath"}  # options that are not options of the compiler
 
 
 @dataclass(frozen=True)

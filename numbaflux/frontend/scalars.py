@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from numbaflux import vecmath
 from numbaflux.ir.build import Builder, const
 from numbaflux.ir.nodes import BOOL, I64, Atom, Const, Scalar
 
@@ -153,6 +154,9 @@ TESTS = {
 }
 for _op, _keys in SAME.items():
     _means(*_keys)(_same(_op))
+for _name in vecmath.__all__:
+    if _name != "pow":
+        _means(getattr(vecmath, _name))(_same(_name))
 for _op, _keys in ROUNDINGS.items():
     _means(*_keys)(_float(_op))
 for _op, _keys in TESTS.items():
@@ -215,7 +219,7 @@ def _abs(b: Builder, args: Sequence[Atom], type: Scalar) -> Atom:
     return x if type.dtype.startswith("u") or type == BOOL else b.prim("abs", x)
 
 
-@_means(operator.pow, operator.ipow, pow, math.pow, np.power, np.float_power)
+@_means(operator.pow, operator.ipow, pow, math.pow, np.power, np.float_power, vecmath.pow)
 def _pow(b: Builder, args: Sequence[Atom], type: Scalar) -> Atom:
     x, n = convert(b, args[0], type), args[1]
     if isinstance(n, Const) and n.type.is_float and _is_small_whole(float(n.value)):

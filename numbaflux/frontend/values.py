@@ -44,12 +44,13 @@ class SliceValue:
 
 @dataclass(frozen=True, slots=True)
 class RangeValue:
-    """range(start, stop, step), all of one integer type; `parallel`: prange."""
+    """range(start, stop, step), all of one integer type; `parallel`: prange; `slots`: checkpoint."""
 
     start: Atom
     stop: Atom
     step: Atom
     parallel: bool = False
+    slots: Atom | None = None
 
 
 @dataclass(frozen=True, slots=True)

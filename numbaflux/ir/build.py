@@ -12,7 +12,7 @@ Every method returns an atom; the statement it appends carries the builder's cur
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,14 +34,13 @@ from numbaflux.ir.nodes import (
     Function,
     Gemm,
     Global,
+    How,
     If,
-    Index,
     Load,
     Loc,
     Prim,
     Print,
     Raise,
-    Reshape,
     Scalar,
     Slice,
     Stmt,
@@ -177,9 +176,7 @@ class Builder:
     def accumulate(self, array: Atom, index: Sequence[Atom], value: Atom) -> None:
         self.append(Accumulate(array, tuple(index), value, self.loc))
 
-    def view(
-        self, base: Atom, how: Index | Transpose | Reshape, type: Type, name: str = "v"
-    ) -> Var:
+    def view(self, base: Atom, how: How, type: Type, name: str = "v") -> Var:
         result = Var(name, type)
         self.append(View(result, base, how, self.loc))
         return result
@@ -209,6 +206,7 @@ class Builder:
         index: str = "k",
         names: Sequence[str] | None = None,
         parallel: bool = False,
+        slots: Atom | None = None,
     ) -> Iterator[Region]:
         names = names or [_name(a) for a in inits]
         params = tuple(Var(n, a.type) for n, a in zip(names, inits, strict=True))
@@ -218,7 +216,15 @@ class Builder:
             yield region
         body = Block(region.params, tuple(stmts), tuple(region.yields))
         assert len(body.yields) == len(inits), "a For yields one value for each it carries"
-        self.append(For(region.results, count, tuple(inits), body, parallel, self.loc))
+        loop = For(region.results, count, tuple(inits), body, parallel, self.loc, slots)
+        self.append(loop)
+
+    @contextmanager
+    def each(self, shape: Sequence[Atom]) -> Iterator[list[Atom]]:
+        """Loops over all places of a shape; what is written inside is done for each."""
+        with ExitStack() as stack:
+            loops = [self.for_(n, index="ijkl"[i % 4]) for i, n in enumerate(shape)]
+            yield [stack.enter_context(loop).k for loop in loops]
 
     @contextmanager
     def while_(self, inits: Sequence[Atom], names: Sequence[str] | None = None) -> Iterator[Region]:
@@ -312,6 +318,8 @@ def fold(op: str, args: tuple[Atom, ...], type: Type) -> Atom | None:
             return b
         case "or" if _is(b, False) or _is(a, True):
             return a
+        case "lane" if isinstance(a, Const) and not isinstance(a.value, str):
+            return const(a.value, type)
         case "select" if isinstance(a, Const):
             return args[1] if a.value else args[2]
         case "select" if args[1] == args[2]:
@@ -331,7 +339,7 @@ def _evaluate(op: str, args: tuple[Atom, ...], type: Type) -> Const | None:
         for a in args
         if isinstance(a, Const) and isinstance(a.type, Scalar)
     ]
-    if len(values) < len(args) or not isinstance(type, Scalar):
+    if len(values) < len(args) or not isinstance(type, Scalar) or type.lanes:
         return None
     try:
         with np.errstate(all="raise"):

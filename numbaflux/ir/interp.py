@@ -25,6 +25,7 @@ from numbaflux.ir.nodes import (
     Function,
     Gemm,
     Global,
+    How,
     If,
     Index,
     Load,
@@ -79,11 +80,26 @@ class Growing:
         self.items[i] = _of_type(self.items[i] + value, self.element)
 
     def _nothing(self) -> Any:
-        return self.element.numpy.type(0) if isinstance(self.element, Scalar) else None
+        return _of_type(0, self.element) if isinstance(self.element, Scalar) else None
 
 
 def _of_type(value: Any, type: Type) -> Any:
-    return type.numpy.type(value) if isinstance(type, Scalar) else value
+    if not isinstance(type, Scalar):
+        return value
+    if type.lanes:
+        return np.array(np.broadcast_to(value, type.lanes), dtype=type.numpy)
+    return type.numpy.type(value)
+
+
+def lanes_of(type: Type) -> int:
+    """How many lanes a value, or an element of an array, has; 0 for a plain one."""
+    match type:
+        case Array(element):
+            return lanes_of(element)
+        case Scalar():
+            return type.lanes
+        case _:
+            return 0
 
 
 def _value(a: Atom, env: dict[Var, Any]) -> Any:
@@ -112,8 +128,8 @@ def _run(stmt: Stmt, env: dict[Var, Any]) -> None:
         return tuple(int(get(i)) for i in index)
 
     match stmt:
-        case Prim(result, op, args):
-            env[result] = _of_type(OPS[op].value(*map(get, args)), result.type)
+        case Prim(result, args=args):
+            env[result] = _of_type(_prim(stmt, [get(a) for a in args]), result.type)
         case Extern(results, routine, args):
             found = ROUTINES[routine].value(*map(get, args))
             found = found if len(results) != 1 else (found,)
@@ -137,13 +153,13 @@ def _run(stmt: Stmt, env: dict[Var, Any]) -> None:
             else:
                 base[place(index)] += get(value)
         case View(result, base, how):
-            env[result] = _view(get(base), how, env)
+            env[result] = _view(get(base), how, lanes_of(base.type), env)
         case Dim(result, array, axis):
             base = get(array)
             size = len(base) if isinstance(base, list) else base.shape[axis]
             env[result] = _of_type(size, result.type)
         case Gemm(out, a, b):
-            get(out)[...] += get(a) @ get(b)
+            _gemm(stmt, get(out), get(a), get(b))
         case If(results, cond, then, orelse):
             env.update(zip(results, _block(then if get(cond) else orelse, env), strict=True))
         case For():
@@ -161,6 +177,31 @@ def _run(stmt: Stmt, env: dict[Var, Any]) -> None:
             print(*map(get, args))
         case _:
             assert_never(stmt)
+
+
+def _prim(stmt: Prim, values: list[Any]) -> Any:
+    """A primitive of numbers; of lanes it is done lane by lane."""
+    value, width = OPS[stmt.op].value, lanes_of(stmt.result.type)
+    if not width:
+        return value(*values)
+    if stmt.op == "unit":
+        return [values[0] == lane for lane in range(width)]
+    wide = [lanes_of(a.type) > 0 for a in stmt.args]
+    return [
+        value(*(v[lane] if w else v for v, w in zip(values, wide, strict=True)))
+        for lane in range(width)
+    ]
+
+
+def _gemm(stmt: Gemm, out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    if not lanes_of(stmt.out.type):
+        out[...] += a @ b
+        return
+    for lane in range(lanes_of(stmt.out.type)):
+        left, right = (
+            m[..., lane] if lanes_of(t) else m for m, t in ((a, stmt.a.type), (b, stmt.b.type))
+        )
+        out[..., lane] += left @ right
 
 
 def _for(stmt: For, env: dict[Var, Any]) -> None:
@@ -184,13 +225,14 @@ def _alloc(type: Type, shape: tuple[int, ...], zero: bool) -> Any:
     if isinstance(type.element, Array):
         return np.empty(shape, dtype=object)
     order = "F" if type.layout == "F" else "C"
+    shape += (lanes_of(type),) if lanes_of(type) else ()
     array = np.zeros(shape, dtype=type.element.numpy, order=order)
     if not zero and type.is_float:
         array[...] = np.nan  # whoever reads before a store sees it
     return array
 
 
-def _view(base: np.ndarray, how: Index | Transpose | Reshape, env: dict[Var, Any]) -> np.ndarray:
+def _view(base: np.ndarray, how: How, lanes: int, env: dict[Var, Any]) -> np.ndarray:
     def number(a: Atom | None) -> int | None:
         return None if a is None else int(_value(a, env))
 
@@ -205,9 +247,10 @@ def _view(base: np.ndarray, how: Index | Transpose | Reshape, env: dict[Var, Any
                 )
             ]
         case Transpose(axes):
-            return base.transpose(axes)
+            return base.transpose((*axes, len(axes)) if lanes else axes)
         case Reshape(shape):
-            result = base.reshape(tuple(int(_value(a, env)) for a in shape))
+            last = (lanes,) if lanes else ()
+            result = base.reshape((*(int(_value(a, env)) for a in shape), *last))
             assert result.size == 0 or np.shares_memory(result, base), "a reshape must not copy"
             return result
         case _:

@@ -16,6 +16,10 @@ leave it only through its yields.  `For` runs its body for k = 0 .. count-1; sta
 arithmetic in the body.  `While` is a do-while: its body always runs once and yields
 (go, *carried); the loop ends when `go` is false, and its results are the values last yielded.
 
+note [Lanes]  Several tangents may be one value: arithmetic is then lane by lane, a plain number
+counts in every lane, and an array of such values has no axis for them.  This is for the last step
+before code is written: what has lanes is not transformed again.
+
 note [Indices]  An index means what it means in Python: negative counts from the end.
 """
 
@@ -32,9 +36,13 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A number; `dtype` is NumPy's name for it: float64, float32, int64, ..., bool."""
+    """A number; `dtype` is NumPy's name for it: float64, float32, int64, ..., bool.
+
+    `lanes`: so many floating point numbers in one value, 0 for a plain number. note [Lanes]
+    """
 
     dtype: str
+    lanes: int = 0
 
     @property
     def is_float(self) -> bool:
@@ -49,7 +57,7 @@ class Scalar:
         return np.dtype(self.dtype)
 
     def __str__(self) -> str:
-        return self.dtype
+        return f"{self.dtype}x{self.lanes}" if self.lanes else self.dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,13 +315,16 @@ class Reshape:
     shape: tuple[Atom, ...]
 
 
+How = Index | Transpose | Reshape
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
     """result aliases base.  The shadow of a view is the same view of the shadow."""
 
     result: Var
     base: Atom
-    how: Index | Transpose | Reshape
+    how: How
     loc: Loc = NOWHERE
 
 
@@ -368,7 +379,9 @@ class For:
     """for k in range(count), carrying values: body.params = (k, *carried), body.yields = carried.
 
     results are the carried values at the end: `inits` if count <= 0.  `parallel`: the user
-    promised independent iterations (prange); carried values are then reductions.
+    promised independent iterations (prange); carried values are then reductions.  `slots`: reverse
+    mode runs it with that many snapshots of its state instead of caches (checkpoint.py).
+    `reverse`: it is part of a reverse sweep, and free to add up in another order (order.py).
     """
 
     results: tuple[Var, ...]
@@ -377,6 +390,8 @@ class For:
     body: Block
     parallel: bool = False
     loc: Loc = NOWHERE
+    slots: Atom | None = None
+    reverse: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,6 +8,7 @@ Python callable means is the front end's business; its derivative is in `rules/`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ class Op:
     value: Callable[..., Any]
     level: int = 100  # of the printed form: 100 is a call, never bracketed
     pure: bool = True  # may be dropped, repeated, moved
+    writes: int | None = None  # the argument that is an array and written
 
 
 OPS: dict[str, Op] = {}
@@ -84,6 +86,10 @@ _op("isfinite", "math.isfinite({0})", np.isfinite)
 _op("select", "({1} if {0} else {2})", lambda c, x, y: x if c else y)
 _op("cast", "{type}({0})", lambda x: x)  # to the result's type
 
+# Lanes. note [Lanes] in nodes.py
+_op("unit", "lanes.unit({0}, {lanes})", lambda i: i)  # a one in that lane
+_op("lane", "lanes.lane({0}, {1})", lambda x, i: x[i])
+
 # Rounding.
 _op("floor", "np.floor({0})", np.floor)
 _op("ceil", "np.ceil({0})", np.ceil)
@@ -121,6 +127,9 @@ _op("lgamma", "math.lgamma({0})", special.gammaln)
 _op("digamma", "runtime.digamma({0})", special.digamma)
 _op("polygamma", "runtime.polygamma({0}, {1})", special.polygamma)
 
+_op("sigmoid", "vecmath.sigmoid({0})", special.expit)
+_op("softplus", "vecmath.softplus({0})", lambda x: np.logaddexp(x, type(x)(0)))
+
 # Routines without a derivative.
 _routine("argsort", "np.argsort({0}, kind='mergesort')", lambda x: np.argsort(x, kind="stable"))
 _routine("argsort_quick", "np.argsort({0})", np.argsort)
@@ -136,7 +145,48 @@ _routine(
     lambda x, y: (x.ctypes.data, x.shape, x.strides) == (y.ctypes.data, y.shape, y.strides),
 )
 _routine("overlap", "runtime.overlap({0}, {1})", np.may_share_memory)
+
+
+def _stride(blocks: int, slots: int) -> np.int64:
+    """Griewank and Walther, algorithm 799: where to take the next of `slots` snapshots."""
+    sweeps = next(r for r in range(blocks + 1) if math.comb(slots + r, slots) >= blocks)
+    before = math.comb(slots + sweeps - 2, slots) if sweeps > 1 else 0
+    step = max(1, before, blocks - math.comb(slots - 1 + sweeps, slots - 1))
+    return np.int64(min(step if slots > 1 else blocks, blocks - 1))
+
+
+_routine("stride", "runtime.stride({0}, {1})", lambda n, slots: _stride(int(n), int(slots)))
+_routine("threads", "numba.get_num_threads()", lambda: np.int64(3))
 _routine("same_string", "{0} == {1}", lambda a, b: a == b)
+
+
+# Lanes taken apart: so many from one on into as many elements from a place on.
+def _put(value: np.ndarray, array: np.ndarray, place: int, first: int, count: int) -> tuple:
+    if count > 0:
+        array[place : place + count] = value[first : first + count]
+    return ()
+
+
+ROUTINES["put"] = Op("put", "lanes.put({0}, {1}, {2}, {3}, {4})", _put, pure=False, writes=1)
+
+# Primitives that cost as much as a dozen others.
+EXPENSIVE = {
+    "pow", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin",
+    "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "hypot", "cbrt",
+    "erf", "erfc", "gamma", "lgamma", "digamma", "polygamma", "sigmoid", "softplus",
+}  # fmt: skip
+
+# The same over vectors: what they are called where a loop can compute several at once.
+VECTOR = {
+    name: f"vec_{name}"
+    for name in (
+        "exp", "expm1", "log", "log1p", "sin", "cos", "tan", "atan", "sinh", "cosh", "tanh", "erf",
+    )
+}  # fmt: skip
+for _name, _twin in VECTOR.items():
+    _op(_twin, f"vecmath.{_name}({{0}})", OPS[_name].value)
+VECTOR |= {"pow": "vec_pow", "sigmoid": "sigmoid", "softplus": "softplus"}
+_op("vec_pow", "vecmath.pow({0}, {1})", np.power)
 
 # Random draws: NumPy's state, then Python's own, which Numba keeps apart.
 _python = np.random.RandomState()

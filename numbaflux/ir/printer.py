@@ -17,6 +17,7 @@ from numbaflux.ir.nodes import (
     For,
     Function,
     Gemm,
+    How,
     If,
     Index,
     Load,
@@ -24,6 +25,7 @@ from numbaflux.ir.nodes import (
     Print,
     Raise,
     Reshape,
+    Scalar,
     Slice,
     Stmt,
     Store,
@@ -76,9 +78,10 @@ class Printer:
 
     def _call(self, table: Mapping[str, Op], op: str, args: Sequence[Atom], type: Type) -> str:
         form = table[op].form if op in table else ""
-        if form.count("{") - form.count("{type}") != len(args):
+        if form.count("{") - form.count("{type}") - form.count("{lanes}") != len(args):
             return f"{op}({self._list(args)})"  # ill-formed, but it must be shown
-        return form.format(*(self.name(a) for a in args), type=type)
+        lanes = type.lanes if isinstance(type, Scalar) else 0
+        return form.format(*(self.name(a) for a in args), type=type, lanes=lanes)
 
     def _item(self, array: Atom, index: Sequence[Atom]) -> str:
         return f"{self.name(array)}[{self._list(index) or '()'}]"
@@ -97,10 +100,11 @@ class Printer:
                 self._body(depth + 1, then, "yield")
                 self._line(depth, "else:")
                 self._body(depth + 1, orelse, "yield")
-            case For(results, count, inits, body, parallel):
+            case For(results, count, inits, body, parallel, _, slots):
                 k, carried = self._list(body.params[:1]), self._carried(body.params[1:], inits)
                 range_ = "prange" if parallel else "range"
-                text = f"for {k} in {range_}({self.name(count)}){carried}:"
+                mark = "" if slots is None else f" slots={self.name(slots)}"
+                text = f"for {k} in {range_}({self.name(count)}){mark}{carried}:"
                 self._line(depth, self._results(results) + text)
                 self._body(depth + 1, body, "yield")
             case While(results, inits, body):
@@ -154,7 +158,7 @@ class Printer:
             case _:
                 assert_never(stmt)
 
-    def _how(self, how: Index | Transpose | Reshape) -> str:
+    def _how(self, how: How) -> str:
         match how:
             case Index(items):
                 return f"[{', '.join(self._index(i) for i in items)}]"

@@ -71,9 +71,11 @@ class Program:
     """An IR function with the user's signature: what reading gives and every transform returns.
 
     `args` are (name, tree) in the user's order; their leaves, from left to right, are
-    `function.params`. The leaves of `result` are `function.results`.
+    `function.params`. The leaves of `result` are `function.results`. `compiled`: the same in a form
+    that runs faster and is only compiled, never transformed.
     """
 
     function: Function
     args: tuple[tuple[str, Tree], ...]
     result: Tree
+    compiled: Callable[[], Program] | None = None

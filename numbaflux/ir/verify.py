@@ -26,6 +26,7 @@ from numbaflux.ir.nodes import (
     For,
     Function,
     Gemm,
+    How,
     If,
     Index,
     Load,
@@ -150,6 +151,7 @@ class _Checker:
                 self.check(not t.readonly, "a read-only array is not written")
                 self._index(index, t)
                 self.check(_storable(value.type, t.element), f"a {t} holds no {value.type}")
+                self.check(not _grows(value), f"a growing array is never stored: {value}")
                 if isinstance(stmt, Accumulate):
                     self.check(isinstance(t.element, Scalar), "only numbers are accumulated")
             case View(result, base, how):
@@ -160,7 +162,8 @@ class _Checker:
             case Gemm(out, a, b):
                 types = [self._array(m) for m in (out, a, b)]
                 self.check(all(t.ndim == 2 and not t.grows for t in types), "gemm of matrices")
-                self.check(len({t.element for t in types}) == 1, "gemm of one element type")
+                elements = {_plain(t.element) for t in types}
+                self.check(len(elements) == 1, "gemm of one element type")
                 self.check(types[0].is_float, "gemm of floating point numbers")
             case _:
                 assert_never(stmt)
@@ -170,6 +173,9 @@ class _Checker:
         self.check(op in OPS, f"a primitive is in the table: {op}")
         self.check(len(types) == _arity(OPS[op].form), f"number of arguments of {op}")
         self.check(all(isinstance(t, Scalar) for t in (*types, result)), f"{op} is of scalars")
+        if _lanes(result):
+            self._wide(op, stmt.result.type, types)
+            return
         first = types[0]
         if op in COMPARISONS:
             self._all_equal(types, first, f"operands of {op} are of one type")
@@ -187,10 +193,33 @@ class _Checker:
             self.check(_is_int(types[1]), "the exponent of ipow is an integer")
         elif op == "polygamma":
             self._equal(types[1], result, "polygamma has the type of its argument")
+        elif op == "lane":
+            self._equal(_plain(first), result, "a lane has the type of the lanes")
+            self._integers(stmt.args[1:])
         elif op != "cast":
             self._all_equal(types, result, f"{op} has the type of its operands")
 
-    def _view(self, result: Array, base: Array, how: Index | Transpose | Reshape) -> None:
+    def _wide(self, op: str, result: Type, types: list[Type]) -> None:
+        """A primitive of lanes: what forward mode does to a tangent."""
+        match op, types:
+            case "unit", [t]:
+                self.check(_is_int(t), "a lane is an integer")
+            case "neg", [t]:
+                self._equal(t, result, "neg has the type of its operand")
+            case "add" | "sub", [*_]:
+                self._all_equal(types, result, f"{op} has the type of its operands")
+            case "mul" | "gmul", [d, factor]:
+                self._equal(d, result, f"{op} has the type of its tangent")
+                self._equal(factor, _plain(result), "a partial is a plain number")
+            case "select", [cond, *chosen]:
+                self._equal(cond, BOOL, "a condition is a bool")
+                self._all_equal(chosen, result, "a select chooses between values of its type")
+            case "cast", [t]:
+                self.check(_lanes(t) == _lanes(result), "a cast keeps the lanes")
+            case _:
+                self.check(False, f"no arithmetic of lanes: {op}")
+
+    def _view(self, result: Array, base: Array, how: How) -> None:
         self.check(not base.grows and not result.grows, "a growing array is never viewed")
         self.check(result.element == base.element, "a view has the elements of its base")
         match how:
@@ -225,6 +254,8 @@ class _Checker:
                 self._block(stmt.orelse)
             case For(body=body):
                 self.check(_is_int(stmt.count.type), "a trip count is an integer")
+                slots = stmt.slots is None or _is_int(stmt.slots.type)
+                self.check(slots, "the number of slots is an integer")
                 self.check(bool(body.params), "a For has a counter")
                 self._equal(body.params[0].type, I64, "a counter is an int64")
                 self._loop(stmt.inits, body.params[1:], body.yields, results)
@@ -281,6 +312,14 @@ def _is_int(t: Type) -> bool:
     return isinstance(t, Scalar) and t.is_int
 
 
+def _lanes(t: Type) -> int:
+    return t.lanes if isinstance(t, Scalar) else 0
+
+
+def _plain(t: Type) -> Type:
+    return Scalar(t.dtype) if isinstance(t, Scalar) else t
+
+
 def _grows(a: Atom) -> bool:
     return isinstance(a.type, Array) and a.type.grows
 
@@ -299,7 +338,7 @@ def _const_fits(a: Const, t: Scalar) -> bool:
 
 def _arity(form: str) -> int:
     fields = {field for _, field, _, _ in string.Formatter().parse(form) if field}
-    return len(fields - {"type"})
+    return len(fields - {"type", "lanes"})
 
 
 def _report(fn: Function, at: Stmt | Block, what: str) -> str:

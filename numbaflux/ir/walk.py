@@ -24,6 +24,7 @@ from numbaflux.ir.nodes import (
     Function,
     Gemm,
     Global,
+    How,
     If,
     Index,
     Load,
@@ -62,8 +63,8 @@ def uses(stmt: Stmt) -> tuple[Atom, ...]:
             return (out, a, b)
         case If(cond=cond):
             return (cond,)
-        case For(count=count, inits=inits):
-            return (count, *inits)
+        case For(count=count, inits=inits, slots=slots):
+            return (count, *inits) if slots is None else (count, *inits, slots)
         case While(inits=inits):
             return inits
         case Raise(cond=cond, args=args):
@@ -102,6 +103,13 @@ def walk(block: Block) -> Iterator[Stmt]:
         yield stmt
         for region in regions(stmt):
             yield from walk(region)
+
+
+def within(stmt: Stmt) -> Iterator[Stmt]:
+    """A statement and every one in its regions."""
+    yield stmt
+    for region in regions(stmt):
+        yield from walk(region)
 
 
 def free(block: Block) -> dict[Var, None]:
@@ -151,7 +159,8 @@ def map_atoms(stmt: Stmt, f: Callable[[Atom], Atom]) -> Stmt:
         case If():
             return replace(stmt, cond=f(stmt.cond))
         case For():
-            return replace(stmt, count=f(stmt.count), inits=fs(stmt.inits))
+            slots = None if stmt.slots is None else f(stmt.slots)
+            return replace(stmt, count=f(stmt.count), inits=fs(stmt.inits), slots=slots)
         case While():
             return replace(stmt, inits=fs(stmt.inits))
         case Raise():
@@ -289,7 +298,7 @@ def globals_of(block: Block) -> dict[Global, None]:
     return found
 
 
-def _view_atoms(how: Index | Transpose | Reshape) -> tuple[Atom, ...]:
+def _view_atoms(how: How) -> tuple[Atom, ...]:
     match how:
         case Index(items):
             found: list[Atom] = []
@@ -305,9 +314,7 @@ def _view_atoms(how: Index | Transpose | Reshape) -> tuple[Atom, ...]:
             return shape
 
 
-def _map_view(
-    how: Index | Transpose | Reshape, f: Callable[[Atom], Atom]
-) -> Index | Transpose | Reshape:
+def _map_view(how: How, f: Callable[[Atom], Atom]) -> How:
     def maybe(a: Atom | None) -> Atom | None:
         return None if a is None else f(a)
 

@@ -3,7 +3,17 @@
 from numbaflux.ir.nodes import Function
 from numbaflux.ir.walk import everywhere
 from numbaflux.passes.accumulate import accumulate
+from numbaflux.passes.chain import chain
+from numbaflux.passes.contract import contract
+from numbaflux.passes.fuse import fuse
+from numbaflux.passes.gather import gather
+from numbaflux.passes.hoist import hoist
+from numbaflux.passes.order import order
 from numbaflux.passes.simplify import count, simplify
+from numbaflux.passes.threads import threads
+
+# What makes derivatives fast, in this order; each does nothing where it does not apply.
+LOOP_PASSES = (order, fuse, contract, gather, threads, chain, hoist)
 
 
 def optimise(fn: Function) -> Function:
@@ -12,7 +22,15 @@ def optimise(fn: Function) -> Function:
 
 
 def _optimise(fn: Function) -> Function:
-    fn = accumulate(simplify(fn))
+    fn = _settle(accumulate(simplify(fn)))
+    for each in LOOP_PASSES:
+        made = each(fn)
+        fn = fn if made is fn else _settle(made)
+    return fn
+
+
+def _settle(fn: Function) -> Function:
+    """Simplify until nothing more goes."""
     size = count(fn)
     while True:
         fn = simplify(fn)

@@ -10,7 +10,10 @@ as one of them is written they share a site.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
+from functools import cached_property
 
+from numbaflux.ir.build import array_of
 from numbaflux.ir.nodes import (
     Accumulate,
     Alloc,
@@ -33,7 +36,8 @@ from numbaflux.ir.nodes import (
     View,
     While,
 )
-from numbaflux.ir.walk import walk
+from numbaflux.ir.ops import ROUTINES
+from numbaflux.ir.walk import regions, walk
 
 Site = Var | Global
 
@@ -42,6 +46,7 @@ class Aliases:
     """The sites of every reference of a function. note [Sites]"""
 
     def __init__(self, fn: Function) -> None:
+        self.fn = fn
         self._sites: dict[Atom, set[Site]] = defaultdict(set)
         self._inside: dict[Site, set[Site]] = defaultdict(set)  # array of references: what it holds
         for p in fn.params:
@@ -71,6 +76,16 @@ class Aliases:
     def written_in(self, block: Block) -> frozenset[Site]:
         """The sites that anything in a block may write."""
         return frozenset(s for stmt in walk(block) for s in self.written(stmt))
+
+    @cached_property
+    def private(self) -> frozenset[Site]:
+        """Allocations of numbers whose reference never leaves their block."""
+        allocated = {
+            s.result
+            for s in walk(self.fn.block)
+            if isinstance(s, Alloc) and not isinstance(array_of(s.result).element, Array)
+        }
+        return frozenset(allocated.difference(*(self.of(a) for a in _leaving(self.fn))))
 
     def _share_written_params(self, fn: Function) -> None:
         """One site for all array parameters that may be one array and of which any is written."""
@@ -152,6 +167,21 @@ class _WithoutSharing(Aliases):
         return p in self._written
 
 
+def _leaving(fn: Function) -> Iterator[Atom]:
+    """References that are yielded, carried or stored."""
+    yield from fn.results
+    for stmt in walk(fn.block):
+        for region in regions(stmt):
+            yield from region.yields
+        match stmt:
+            case Store(value=v):
+                yield v
+            case For(inits=inits) | While(inits=inits):
+                yield from inits
+            case _:
+                pass
+
+
 def written_arrays(stmt: Stmt) -> tuple[Atom, ...]:
     """The arrays a statement itself may write."""
     match stmt:
@@ -159,6 +189,9 @@ def written_arrays(stmt: Stmt) -> tuple[Atom, ...]:
             return (array,)
         case Gemm(out=out):
             return (out,)
+        case Extern(routine=routine, args=args):
+            written = ROUTINES[routine].writes
+            return () if written is None else (args[written],)
         case Call(callee=callee, args=args):
             return tuple(a for a, written in zip(args, written_by(callee)) if written)
         case _:

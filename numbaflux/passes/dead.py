@@ -135,11 +135,11 @@ class _Marks:
                 if any(inside) or any(r in self.vars for r in results):
                     self.stmts.add(stmt)
                     self.use(cond)
-            case For(results=results, count=count, inits=inits, body=body):
+            case For(results=results, count=count, inits=inits, body=body, slots=slots):
                 self._mark_carried(results, inits, body.params[1:], body.yields)
                 if self.mark(body) or any(r in self.vars for r in results):
                     self.stmts.add(stmt)
-                    self.use(count)
+                    self.use(count, *(() if slots is None else (slots,)))
             case While(results=results, inits=inits, body=body):
                 self._mark_carried(results, inits, body.params, body.yields[1:])
                 if self.mark(body) or any(r in self.vars for r in results):

@@ -5,12 +5,14 @@ a top block.  What a top block defines can be seen by the reverse sweep as it is
 
 note [Intact]  A load is intact if no statement that can run after it may write the memory it reads:
 none in the rest of its block, nor of the blocks around it, nor, in a loop, anywhere in the loop's
-body.  The reverse sweep writes no primal memory, so it can repeat an intact load.
+body, unless each iteration makes the array anew.  The reverse sweep writes no primal memory, so it
+can repeat an intact load.
 """
 
 from __future__ import annotations
 
 from numbaflux.ir.nodes import (
+    Alloc,
     Array,
     Atom,
     Block,
@@ -22,7 +24,7 @@ from numbaflux.ir.nodes import (
     View,
     While,
 )
-from numbaflux.ir.walk import defs, regions
+from numbaflux.ir.walk import defs, regions, walk
 from numbaflux.passes.alias import Aliases, Site
 
 
@@ -50,9 +52,14 @@ class Places:
                 self.around[region] = (stmt, block)
                 written |= self.alias.written_in(region)
             for region in regions(stmt):
-                again = isinstance(stmt, For | While)
-                self._visit(region, later | written if again else later)
+                again = written - self._fresh(region) if isinstance(stmt, For | While) else ()
+                self._visit(region, later.union(again))
             later |= written
+
+    def _fresh(self, body: Block) -> frozenset[Site]:
+        """The arrays that each iteration makes for itself."""
+        made = (s.result for s in walk(body) if isinstance(s, Alloc))
+        return self.alias.private.intersection(made)
 
     def top(self, block: Block) -> bool:
         """Whether a block runs at most once. note [Top]"""

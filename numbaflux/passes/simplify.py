@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from numbaflux.debug import stage
-from numbaflux.ir.build import array_of, fold
+from numbaflux.ir.build import array_of, fold, index
 from numbaflux.ir.nodes import (
+    I64,
     Alloc,
     Array,
     Atom,
@@ -28,12 +29,13 @@ from numbaflux.ir.nodes import (
     Raise,
     Slice,
     Stmt,
+    Store,
     Transpose,
     Var,
     View,
     While,
 )
-from numbaflux.ir.walk import defs, map_atoms, regions, walk
+from numbaflux.ir.walk import defs, map_atoms, regions, substitute, walk
 from numbaflux.passes.alias import Aliases
 from numbaflux.passes.dead import dead_code
 
@@ -68,7 +70,7 @@ class _Simplifier:
 
     def stmt(self, stmt: Stmt, available: Available) -> Iterable[Stmt]:
         old = stmt
-        stmt = map_atoms(stmt, self.atom)
+        stmt = self.offset(map_atoms(stmt, self.atom))
         if regions(stmt):
             self.forget(available, old)
             return self.regions(stmt, available)
@@ -82,8 +84,25 @@ class _Simplifier:
         if key is not None:
             available[key] = defs(stmt)[0]
         self.forget(available, old)
+        if isinstance(stmt, Store) and stmt.value.type == array_of(stmt.array).element:
+            available[Load, stmt.array, _atoms(stmt.index)] = stmt.value
         self.definition.update((v, stmt) for v in defs(stmt))
         return (stmt,)
+
+    def offset(self, stmt: Stmt) -> Stmt:
+        """An integer moved by constants as one `x + c` or `x - c`: equal ones look equal."""
+        match stmt:
+            case Prim(result=Var(type=type), op="add" | "sub") if type == I64:
+                x, c = _moved(stmt)
+                inner = self.definition.get(x) if isinstance(x, Var) and c is not None else None
+                if isinstance(inner, Prim) and inner.result.type == I64:
+                    y, e = _moved(inner)
+                    x, c = (x, c) if e is None or c is None else (y, c + e)
+                if c is None:
+                    return stmt
+                return replace(stmt, op="sub" if c < 0 else "add", args=(x, index(abs(c))))
+            case _:
+                return stmt
 
     def known(self, stmt: Stmt, available: Available) -> Atom | None:
         """An atom that already has the statement's value."""
@@ -143,20 +162,38 @@ class _Simplifier:
             case For(count=Const(value=0)):
                 self.env.update(zip(stmt.results, stmt.inits))
                 return ()
-            case For(results=results, inits=inits, body=body):
-                same = [a is p for a, p in zip(body.yields, body.params[1:])]
-                for r, i, p, s in zip(results, inits, body.params[1:], same):
-                    if s:
-                        self.env[r] = self.env[p] = i
-                return (_drop(replace(stmt, body=self.block(body, available)), same),)
-            case While(results=results, inits=inits, body=body):
-                same = [a is p for a, p in zip(body.yields[1:], body.params)]
-                for r, i, p, s in zip(results, inits, body.params, same):
-                    if s:
-                        self.env[r] = self.env[p] = i
-                return (_drop(replace(stmt, body=self.block(body, available)), same),)
+            case For() | While():
+                return (self.loop(stmt, available),)
             case _:
                 raise AssertionError(stmt)
+
+    def loop(self, stmt: For | While, available: Available) -> Stmt:
+        """A loop without the carried values that never change."""
+        skip_params, skip_yields = (1, 0) if isinstance(stmt, For) else (0, 1)
+        params = stmt.body.params[skip_params:]
+
+        def unchanged(body: Block) -> dict[Var, Atom]:
+            nexts = body.yields[skip_yields:]
+            return {p: i for i, p, y in zip(stmt.inits, params, nexts) if y is p}
+
+        self.env.update(unchanged(stmt.body))
+        body = self.block(stmt.body, available)
+        same = unchanged(body) | unchanged(stmt.body)
+        self.env.update((r, same[p]) for r, p in zip(stmt.results, params) if p in same)
+        return _drop(replace(stmt, body=substitute(body, same)), [p in same for p in params])
+
+
+def _moved(stmt: Prim) -> tuple[Atom, int | None]:
+    """x and c of an integer `x + c`, `c + x` or `x - c`; c is None for anything else."""
+    match stmt:
+        case Prim(op="add", args=(x, Const(value=int(c)))) if not isinstance(x, Const):
+            return x, c
+        case Prim(op="add", args=(Const(value=int(c)), x)) if not isinstance(x, Const):
+            return x, c
+        case Prim(op="sub", args=(x, Const(value=int(c)))) if not isinstance(x, Const):
+            return x, -c
+        case _:
+            return stmt.result, None
 
 
 def _base_axes(items) -> list[int]:
@@ -202,15 +239,15 @@ def _drop(stmt: If | For | While, gone: list[bool]) -> Stmt:
     return replace(stmt, results=pick(stmt.results), inits=pick(stmt.inits), body=body)
 
 
+def _atoms(values: Iterable[Atom]) -> Key:
+    return tuple(_const(a) if isinstance(a, Const) else a for a in values)
+
+
 def _key(stmt: Stmt) -> Key | None:
     """What makes two statements compute the same, None if they never do."""
-
-    def atoms(values: Iterable[Atom]) -> Key:
-        return tuple(_const(a) if isinstance(a, Const) else a for a in values)
-
     match stmt:
         case Prim(result=r, op=op, args=args):
-            parts = atoms(args)
+            parts = _atoms(args)
             if op in COMMUTE:
                 parts = (
                     tuple(sorted(parts, key=id))
@@ -221,7 +258,7 @@ def _key(stmt: Stmt) -> Key | None:
         case Dim(array=array, axis=axis) if not array_of(array).grows:
             return (Dim, array, axis)
         case Load(array=array, index=index):
-            return (Load, array, atoms(index))
+            return (Load, array, _atoms(index))
         case _:
             return None
 

@@ -13,7 +13,7 @@ cos, sin, cosh, sinh = call("cos"), call("sin"), call("cosh"), call("sinh")
 exp, log, sqrt = call("exp"), call("log"), call("sqrt")
 pow_, ipow, sign = call("pow"), call("ipow"), call("sign")
 floor, trunc, copysign = call("floor"), call("trunc"), call("copysign")
-digamma, polygamma = call("digamma"), call("polygamma")
+digamma, polygamma, sigmoid = call("digamma"), call("polygamma"), call("sigmoid")
 
 # Arithmetic.
 rule("add", lambda x, y, r: 1.0, lambda x, y, r: 1.0)
@@ -86,6 +86,10 @@ rule("gamma", lambda x, r: r * digamma(x), guard=True)
 rule("lgamma", lambda x, r: digamma(x), guard=True)
 rule("digamma", lambda x, r: polygamma(1.0, x), guard=True)
 rule("polygamma", None, lambda n, x, r: polygamma(n + 1.0, x), guard=True)
+
+# Of neural networks.
+rule("sigmoid", lambda x, r: r * sigmoid(-x))
+rule("softplus", lambda x, r: sigmoid(x))
 
 # Piecewise constant, or not a number with a derivative.
 zero("sign", "floor", "ceil", "trunc", "rint", "floordiv")

@@ -124,16 +124,20 @@ def has_partial(op: str, i: int) -> bool:
     return i < len(partials) and partials[i] is not None
 
 
+def partial_of(op: str, i: int, args: list[Sym], result: Sym, type: Type) -> Atom:
+    """∂op/∂args[i], a number of that type or a truth."""
+    partial = RULES[op].partials[i]
+    assert partial is not None, (op, i)
+    return _atom(partial(*args, result), type)
+
+
 def contribution(b: Builder, op: str, i: int, d: Atom, args: list[Sym], result: Sym) -> Atom:
     """(∂op/∂args[i]) * d, which serves both modes.
 
     Takes `d` in the type of the result, gives the contribution in that type.
     """
     rule = RULES[op]
-    partial = rule.partials[i]
-    assert partial is not None, (op, i)
-    p = partial(*args, result)
-    atom = _atom(p, d.type)
+    atom = partial_of(op, i, args, result, d.type)
     if atom.type == BOOL:
         return b.select(atom, d, const(0, d.type))
     if isinstance(atom, Const) and atom.value in (1, -1):

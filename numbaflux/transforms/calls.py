@@ -219,7 +219,7 @@ def _silent(callee: Callee) -> Callee:
         for stmt in stmts:
             _refuse_draws(callee, stmt)
         noisy = any(isinstance(s, Print | Raise) for s in stmts)
-        quiet = callee_everywhere(callee, _without_effects, {}) if noisy else callee
+        quiet = callee_everywhere(callee, without_effects, {}) if noisy else callee
         callee.made["silent"] = quiet
     return callee.made["silent"]
 
@@ -235,7 +235,9 @@ def _refuse_draws(callee: Callee, stmt: Stmt) -> None:
         )
 
 
-def _without_effects(fn: Function) -> Function:
+def without_effects(fn: Function) -> Function:
+    """The function, to be run again, without what it prints and raises."""
+
     def visit(block: Block) -> Block:
         stmts = (map_regions(s, visit) for s in block.stmts if not isinstance(s, Print | Raise))
         return replace(block, stmts=tuple(stmts))

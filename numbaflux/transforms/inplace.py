@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from numbaflux.errors import NotDifferentiableError
@@ -39,7 +40,9 @@ def adjoint(program: Program, shadows: tuple[Tree | None, ...], dup: type) -> Pr
         if not isinstance(p.type, Array):
             b.accumulate(d, [index(0)], b.cast(next(scalars), array_of(d).element))
     value = with_leaves(program.result, results)
-    return finish(program, "adjoint", b, _dup_args(program, shadows, dup), value)
+    made = finish(program, "adjoint", b, _dup_args(program, shadows, dup), value)
+    apart = frozenset(d for _, d in pairs if isinstance(d, Var) and isinstance(d.type, Array))
+    return replace(made, function=replace(made.function, apart=(*fn.apart, apart)))
 
 
 def tangent(program: Program, shadows: tuple[Tree | None, ...], dup: type) -> Program:

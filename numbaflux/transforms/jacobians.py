@@ -1,30 +1,29 @@
-"""Jacobians: one reverse sweep an output, or one forward run an input.
+"""Jacobians: one reverse sweep an output, or one forward run a chunk of inputs.
 
 A Jacobian has the shape out.shape + arg.shape.  Reverse mode runs the forward sweep once, with the
 function's effects, and then the reverse sweep for every element of the output.  Forward mode runs
-the function once for its effects, and then its jvp on copies of what it overwrites.
+the function once for its effects, and then its jvp on copies of what it overwrites: a column a run
+in the program that may be transformed again, many columns a run in the one that is compiled.
+
+note [Price]  In runs of the function: a chunk of K columns is a run and K / 6 more for the lanes,
+reverse mode is a forward sweep and about one run a row (`python -m benchmarks` measures both).  A
+length that is not known when code is generated counts as one chunk.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 
-from numbaflux.errors import NotDifferentiableError, UnsupportedError
+from numbaflux.errors import NotDifferentiableError
 from numbaflux.ir.build import Builder, array_of, const, var_of
-from numbaflux.ir.nodes import (
-    Array,
-    Atom,
-    Block,
-    Extern,
-    Function,
-    Print,
-    Scalar,
-    Var,
-)
+from numbaflux.ir.nodes import Alloc, Array, Atom, Block, Extern, Function, Scalar, Var
 from numbaflux.ir.ops import ROUTINES
 from numbaflux.ir.trees import Leaf, Program, Tree, leaves, map_tree
-from numbaflux.ir.walk import clone, everywhere, map_regions, walk
+from numbaflux.ir.walk import clone, constant, everywhere, walk
 from numbaflux.passes.alias import written_params
+from numbaflux.transforms.columns import CHUNK, Blocks, column_blocks, new_block, power, silent
 from numbaflux.transforms.compose import (
     differentiated,
     finish,
@@ -32,11 +31,10 @@ from numbaflux.transforms.compose import (
     variables,
 )
 from numbaflux.transforms.jvp import jvp
+from numbaflux.transforms.lanes import can_widen
 from numbaflux.transforms.memory import clear_array, copy_array, elements, zeros_like
 from numbaflux.transforms.overlap import refuse_overlap
 from numbaflux.transforms.vjp import sweeps
-
-Blocks = dict[tuple[int, Var], Atom]  # ∂ result i / ∂ leaf
 
 
 def jacrev(program: Program, argnums: tuple[int, ...], single: bool) -> Program:
@@ -49,25 +47,60 @@ def jacrev(program: Program, argnums: tuple[int, ...], single: bool) -> Program:
     return _assemble(program, "jacrev", b, trees, single, blocks)
 
 
-def jacfwd(program: Program, argnums: tuple[int, ...], single: bool) -> Program:
-    """The Jacobian by forward mode."""
+def jacfwd(
+    program: Program, argnums: tuple[int, ...], single: bool, chunk: int | None = None
+) -> Program:
+    """The Jacobian by forward mode; `chunk`: how many columns a run, None to choose."""
     trees = differentiated(program, argnums)
     _float_outputs(program, "jacfwd")
-    b = Builder(program.function.loc)
-    refuse_overlap(b, program.function)
-    blocks = _forward_blocks(b, program.function, variables(trees))
-    return _assemble(program, "jacfwd", b, trees, single, blocks)
+    fn = program.function
+    wrt = tuple(dict.fromkeys(variables(trees)))
+
+    def made(blocks_of: Callable[[Builder], Blocks]) -> Program:
+        b = Builder(fn.loc)
+        refuse_overlap(b, fn)
+        return _assemble(program, "jacfwd", b, trees, single, blocks_of(b))
+
+    one = made(lambda b: _forward_blocks(b, fn, wrt))
+    lone = len(wrt) == 1 and isinstance(wrt[0].type, Scalar)
+    if lone or chunk == 1 or not can_widen(fn, wrt):
+        return one
+    return replace(one, compiled=lambda: made(lambda b: column_blocks(b, fn, wrt, chunk)))
 
 
-def jacobian(program: Program, argnums: tuple[int, ...], single: bool) -> Program:
-    """Reverse mode if every output is a scalar, else forward if every input is, else reverse."""
-    trees = differentiated(program, argnums)
-    outputs = list(leaves(program.result))
-    inputs = variables(trees)
-    scalar_in = all(isinstance(a.type, Scalar) for a in inputs)
-    if scalar_in and any(isinstance(a.type, Array) for a in outputs):
-        return jacfwd(program, argnums, single)
+def jacobian(
+    program: Program, argnums: tuple[int, ...], single: bool, chunk: int | None = None
+) -> Program:
+    """The cheaper mode. note [Price]"""
+    fn, wrt = program.function, variables(differentiated(program, argnums))
+    lengths = [sum(_length(fn, a) for a in atoms) for atoms in (wrt, fn.results)]
+    if _price_forward(lengths[0]) < _price_reverse(lengths[1]) and _runs_again(fn, wrt):
+        return jacfwd(program, argnums, single, chunk)
     return jacrev(program, argnums, single)
+
+
+def _price_forward(inputs: int) -> float:
+    lanes = min(CHUNK, power(inputs))
+    return -(-inputs // lanes) * (1 + lanes / 6)
+
+
+def _price_reverse(outputs: int) -> float:
+    return 1 + outputs
+
+
+def _length(fn: Function, a: Atom) -> int:
+    """How many elements, as far as that is known."""
+    if not isinstance(a.type, Array):
+        return 1
+    shapes = (s.shape for s in fn.block.stmts if isinstance(s, Alloc) and s.result is a)
+    lengths = [constant(n) for n in next(shapes, (a,))]
+    return prod(n if isinstance(n, int) else CHUNK for n in lengths)
+
+
+def _runs_again(fn: Function, wrt: tuple[Var, ...]) -> bool:
+    """Whether forward mode has lanes and may run the function again."""
+    draws = (isinstance(s, Extern) and not ROUTINES[s.routine].pure for s in walk(fn.block))
+    return can_widen(fn, wrt) and not any(draws)
 
 
 def _float_outputs(program: Program, name: str) -> None:
@@ -117,7 +150,7 @@ def _reverse_blocks(b: Builder, fn: Function, wrt: tuple[Var, ...]) -> Blocks:
         for p in wrt
         if isinstance(r.type, Array) or p in arrays
     ]
-    blocks = _blocks(b, looped)
+    blocks: Blocks = {(i, p): new_block(b, r, p) for i, r, p in looped}
     for i, r in enumerate(results):
         with elements(b, r) as row:
             seeds = [_unit(b, q, row if j == i else None) for j, q in enumerate(results)]
@@ -144,9 +177,9 @@ def _forward_blocks(b: Builder, fn: Function, wrt: tuple[Var, ...]) -> Blocks:
     saved = {p: copy_array(b, p, p.name) for p in written}
     results = b.inline(fn, fn.params)
     looped = [p for p in wrt if isinstance(p.type, Array)]
-    blocks = _blocks(b, [(i, r, p) for i, r in enumerate(results) for p in looped])
+    blocks: Blocks = {(i, p): new_block(b, r, p) for i, r in enumerate(results) for p in looped}
     for p in wrt:
-        column = everywhere(jvp(fn, [p]), _silent)
+        column = everywhere(jvp(fn, [p]), silent)
         with elements(b, p) as place:
             args = [copy_array(b, saved[q], q.name) if q in saved else q for q in fn.params]
             out = b.inline(column, [*args, _unit(b, p, place)])
@@ -159,41 +192,7 @@ def _forward_blocks(b: Builder, fn: Function, wrt: tuple[Var, ...]) -> Blocks:
     return blocks
 
 
-def _silent(fn: Function) -> Function:
-    """`fn` without what it prints, to be run again; raises if it draws random numbers."""
-    for stmt in walk(fn.block):
-        if isinstance(stmt, Extern) and not ROUTINES[stmt.routine].pure:
-            raise UnsupportedError(
-                f"jacfwd of a function with an effect (`{stmt.routine}`)",
-                stmt.loc,
-                "forward mode runs the function once for every input, each time with other draws",
-                "use numbaflux.jacrev, which runs it once",
-            )
-
-    def visit(block: Block) -> Block:
-        stmts = (map_regions(s, visit) for s in block.stmts if not isinstance(s, Print))
-        return replace(block, stmts=tuple(stmts))
-
-    return replace(fn, block=visit(fn.block))
-
-
 # ---- pieces ------------------------------------------------------------------------------------
-
-
-def _blocks(b: Builder, pairs: list[tuple[int, Atom, Var]]) -> Blocks:
-    """An array to fill for every pair of an output and an input."""
-    blocks: Blocks = {}
-    for i, r, p in pairs:
-        shape = [
-            b.dim(a, axis)
-            for a in (r, p)
-            if isinstance(a.type, Array)
-            for axis in range(a.type.ndim)
-        ]
-        element = r.type.element if isinstance(r.type, Array) else r.type
-        assert isinstance(element, Scalar | Array)
-        blocks[i, p] = b.alloc(shape, Array(element, len(shape)), zero=False, name=f"d_{p.name}")
-    return blocks
 
 
 def _element(b: Builder, a: Atom, place: list[Atom]) -> Atom:

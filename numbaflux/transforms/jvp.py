@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from numbaflux.debug import stage
-from numbaflux.ir.build import Builder, zero_of
+from numbaflux.ir.build import Builder, array_of, zero_of
 from numbaflux.ir.nodes import (
     Accumulate,
     Alloc,
@@ -34,6 +34,7 @@ from numbaflux.ir.nodes import (
     Raise,
     Stmt,
     Store,
+    Type,
     Var,
     View,
     While,
@@ -41,7 +42,7 @@ from numbaflux.ir.nodes import (
 from numbaflux.passes.activity import Activity
 from numbaflux.rules.table import Sym, contribution, has_partial
 from numbaflux.transforms import calls, custom
-from numbaflux.transforms.memory import inactive_shadow, shadow_var, zeros_like
+from numbaflux.transforms.memory import inactive_shadow, new_array, shadow_type, shadow_var
 
 
 @stage
@@ -49,7 +50,7 @@ def jvp(fn: Function, wrt: Iterable[Var]) -> Function:
     """The function that also carries tangents with respect to the parameters `wrt`."""
     wrt = tuple(wrt)
     of = [a for a in fn.results if a.type.is_float]
-    transform = _Jvp(Activity(fn, wrt, of))
+    transform = Jvp(Activity(fn, wrt, of))
     tangents = tuple(shadow_var(p) for p in wrt)
     transform.tangents.update(zip(wrt, tangents))
     block = transform.root(fn, of)
@@ -60,7 +61,9 @@ def jvp(fn: Function, wrt: Iterable[Var]) -> Function:
     )
 
 
-class _Jvp:
+class Jvp:
+    """One walk down a program; what a tangent is made of is for the last three methods to say."""
+
     def __init__(self, active: Activity) -> None:
         self.active = active
         self.tangents: dict[Atom, Atom] = {}
@@ -68,7 +71,7 @@ class _Jvp:
 
     def root(self, fn: Function, of: list[Atom]) -> Block:
         for a in inactive_shadow(fn, self.active, self.tangents):
-            self.tangents[a] = zeros_like(self.b, a)
+            self.tangents[a] = self.zeros(a)
         self.stmts(fn.block)
         out = [self.tangent_or_zero(a) for a in of]
         return self.b.block(fn.params, (*fn.results, *out))
@@ -86,12 +89,12 @@ class _Jvp:
             case Alloc(result=r, shape=shape, zero=zero):
                 self.b.append(stmt)
                 if r in self.active:
-                    self.tangents[r] = d = shadow_var(r)
+                    self.tangents[r] = d = self.shadow(r)
                     self.b.append(Alloc(d, shape, zero, stmt.loc))
             case Load(result=r, array=array, index=index):
                 self.b.append(stmt)
                 if r in self.active:
-                    self.tangents[r] = d = shadow_var(r)
+                    self.tangents[r] = d = self.shadow(r)
                     self.b.append(Load(d, self.tangents[array], index, stmt.loc))
             case Store(array=array, index=index, value=v):
                 self.b.append(stmt)
@@ -104,7 +107,7 @@ class _Jvp:
             case View(result=r, base=base, how=how):
                 self.b.append(stmt)
                 if r in self.active:
-                    self.tangents[r] = d = shadow_var(r)
+                    self.tangents[r] = d = self.shadow(r)
                     self.b.append(View(d, self.tangents[base], how, stmt.loc))
             case Gemm(out=out, a=a, b=b):
                 self.b.append(stmt)
@@ -135,7 +138,7 @@ class _Jvp:
         total: Atom | None = None
         for i, a in enumerate(stmt.args):
             if a in self.tangents and has_partial(stmt.op, i):
-                d = self.b.cast(self.tangents[a], stmt.result.type)
+                d = self.b.cast(self.tangents[a], self.tangent_type(stmt.result.type))
                 part = contribution(self.b, stmt.op, i, d, args, result)
                 total = part if total is None else self.b.add(total, part)
         if total is not None:
@@ -184,7 +187,7 @@ class _Jvp:
 
     def for_(self, stmt: For) -> None:
         results, inits, body = self.loop(stmt, stmt.body.params[1:], stmt.body.yields)
-        self.b.append(For(results, stmt.count, inits, body, stmt.parallel, stmt.loc))
+        self.b.append(replace(stmt, results=results, inits=inits, body=body))
 
     def while_(self, stmt: While) -> None:
         results, inits, body = self.loop(stmt, stmt.body.params, stmt.body.yields[1:])
@@ -194,7 +197,7 @@ class _Jvp:
         """Fresh tangents of variables."""
         found = []
         for v in variables:
-            self.tangents[v] = d = shadow_var(v)
+            self.tangents[v] = d = self.shadow(v)
             found.append(d)
         return tuple(found)
 
@@ -202,5 +205,19 @@ class _Jvp:
         if a in self.tangents:
             return self.tangents[a]
         if isinstance(a.type, Array):
-            return zeros_like(self.b, a)
-        return zero_of(a.type)
+            return self.zeros(a)
+        return zero_of(self.tangent_type(a.type))
+
+    # ---- what tangents are made of -------------------------------------------------------------
+
+    def tangent_type(self, type: Type) -> Type:
+        return shadow_type(type)
+
+    def shadow(self, v: Var) -> Var:
+        return Var(f"d_{v.name}", self.tangent_type(v.type))
+
+    def zeros(self, a: Atom) -> Var:
+        """A new zeroed array beside `a`."""
+        name = f"d_{getattr(a, 'name', 'array')}"
+        shape = [self.b.dim(a, axis) for axis in range(array_of(a).ndim)]
+        return new_array(self.b, shape, self.tangent_type(a.type), name)

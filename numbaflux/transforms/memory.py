@@ -11,8 +11,8 @@ stored) needs no twin: the reverse sweep makes its shadow anew, zeroed, where it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from numbaflux.ir.build import Builder, array_of, full_slice, zero_of
@@ -37,9 +37,9 @@ from numbaflux.ir.nodes import (
     View,
     While,
 )
-from numbaflux.ir.walk import globals_of, map_regions, regions, walk
+from numbaflux.ir.walk import globals_of, map_regions
 from numbaflux.passes.activity import Activity
-from numbaflux.passes.alias import Aliases, Site
+from numbaflux.passes.alias import Aliases
 from numbaflux.passes.places import Places
 
 
@@ -82,10 +82,9 @@ def inactive_shadow(fn: Function, active: Activity, shadows: Mapping[Atom, Atom]
 @contextmanager
 def elements(b: Builder, a: Atom) -> Iterator[list[Atom]]:
     """Do what is written inside for every element of an array, or once for a scalar."""
-    with ExitStack() as stack:
-        rank = a.type.ndim if isinstance(a.type, Array) else 0
-        dims = [b.dim(a, axis) for axis in range(rank)]
-        yield [stack.enter_context(b.for_(n, index="ijkl"[i % 4])).k for i, n in enumerate(dims)]
+    rank = a.type.ndim if isinstance(a.type, Array) else 0
+    with b.each([b.dim(a, axis) for axis in range(rank)]) as place:
+        yield place
 
 
 def add_array(b: Builder, target: Atom, source: Atom) -> None:
@@ -128,38 +127,6 @@ class Duplicated:
     strangers: tuple[Atom, ...]  # the shadows of arguments and globals that are not in `wrt`
 
 
-def private_sites(fn: Function) -> frozenset[Site]:
-    """Allocations of numbers whose reference never leaves their block. note [Private]"""
-    allocated = {
-        s.result
-        for s in walk(fn.block)
-        if isinstance(s, Alloc) and not isinstance(array_of(s.result).element, Array)
-    }
-    return frozenset(allocated - _escaping(fn))
-
-
-def _escaping(fn: Function) -> set[Site]:
-    alias = Aliases(fn)
-    out: set[Site] = set()
-
-    def leave(atoms: Iterable[Atom]) -> None:
-        for a in atoms:
-            out.update(alias.of(a))
-
-    leave(fn.results)
-    for stmt in walk(fn.block):
-        for region in regions(stmt):
-            leave(region.yields)
-        match stmt:
-            case Store(value=v):
-                leave((v,))
-            case For(inits=inits) | While(inits=inits):
-                leave(inits)
-            case _:
-                pass
-    return out
-
-
 def duplicate(fn: Function, active: Activity, shadows: Mapping[Var, Atom]) -> Duplicated:
     """`fn` with a twin beside every statement that makes an active, not private, reference.
 
@@ -171,7 +138,7 @@ def duplicate(fn: Function, active: Activity, shadows: Mapping[Var, Atom]) -> Du
 class _Duplicate:
     def __init__(self, fn: Function, active: Activity, shadows: dict[Atom, Atom]) -> None:
         self.active, self.shadows = active, shadows
-        self.private = private_sites(fn)
+        self.private = Aliases(fn).private
 
     def twinned(self, a: Atom) -> bool:
         return (
@@ -250,19 +217,6 @@ class _Duplicate:
 
 
 # ---- before the reverse sweep ------------------------------------------------------------------
-
-
-def serial(fn: Function) -> Function:
-    """`fn` with its parallel loops run one trip after the other."""
-
-    def visit(block: Block) -> Block:
-        return replace(block, stmts=tuple(map_regions(_serial(s), visit) for s in block.stmts))
-
-    return replace(fn, block=visit(fn.block))
-
-
-def _serial(stmt: Stmt) -> Stmt:
-    return replace(stmt, parallel=False) if isinstance(stmt, For) else stmt
 
 
 @dataclass(frozen=True, slots=True)

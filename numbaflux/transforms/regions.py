@@ -117,7 +117,8 @@ def _reverse_loop(
     backward = rev.b.block((k, *params), yields)
     results = tuple(Var(p.name, p.type) for p in params)
     rev.b, rev.adjoints = outer, outer_adjoints
-    outer.append(For(results, n, inits, backward, False, stmt.loc))
+    parallel = isinstance(stmt, For) and stmt.parallel
+    outer.append(For(results, n, inits, backward, parallel, stmt.loc, reverse=True))
     d_inits, d_outside, _ = _split(results, len(moving), len(outside))
     rev.adjoints.update(zip(outside, d_outside))
     for (_, i, _, _), d in zip(moving, d_inits):

@@ -8,20 +8,22 @@ fetches it.  What is kept in a loop goes to a cache, an array with a place for e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeGuard
 
-from numbaflux.ir.build import Builder, array_of, index, zero_of
+from numbaflux.ir.build import Builder, array_of, full_slice, index, zero_of
 from numbaflux.ir.nodes import (
     Alloc,
     Array,
     Atom,
     Block,
+    Const,
     Dim,
     For,
     If,
+    Index,
     Load,
     Prim,
     Scalar,
@@ -30,17 +32,12 @@ from numbaflux.ir.nodes import (
     View,
     While,
 )
+from numbaflux.ir.ops import EXPENSIVE
 from numbaflux.ir.walk import defs, map_atoms, map_regions, regions, uses
 from numbaflux.passes.counters import Counted, Nest, key_of
-from numbaflux.passes.places import Places
+from numbaflux.passes.dependence import Dependence
 from numbaflux.passes.storage import cheapest_cut
-from numbaflux.transforms.memory import new_array
-
-EXPENSIVE = {
-    "pow", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin",
-    "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "hypot", "cbrt",
-    "erf", "erfc", "gamma", "lgamma", "digamma", "polygamma",
-}  # fmt: skip
+from numbaflux.transforms.memory import clear_array, new_array
 
 
 @dataclass(eq=False)
@@ -55,20 +52,29 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Where the values of a variable are kept; `shape` of a static nest, atoms of the root."""
+    """Where the values of a variable are kept; `shape` of a static nest, atoms of the root.
+
+    `rows`: the variable is an array that is allocated there, a row for every trip.
+    """
 
     array: Var
     nest: Nest
     shape: tuple[Atom, ...]
+    rows: bool
 
 
 class Values:
-    """What the reverse sweep may ask of the forward sweep. note [Two runs]"""
+    """What the reverse sweep may ask of the forward sweep. note [Two runs]
 
-    def __init__(self, counted: Counted) -> None:
+    `snapshots`: by what a load defines, an array that has it. note [Snapshots]
+    """
+
+    def __init__(self, counted: Counted, snapshots: Mapping[Var, Var]) -> None:
+        self.snapshots = snapshots
         self.nests, self.hoist = counted.nests, counted.hoist
         self.fn = counted.fn
-        self.places = Places(counted.fn)
+        self.dependence = Dependence(counted.fn)
+        self.places = self.dependence.places
         self.positions = {a for nest in self.nests.values() for a in nest.index}
         self.scopes: dict[Block, Scope] = {}
         self.needed: dict[Var, None] = {}
@@ -114,8 +120,12 @@ class Values:
     def _fetch(self, v: Var, b: Builder) -> Atom:
         if v in self.caches:
             cache = self.caches[v]
-            return b.load(cache.array, self._index(b, cache, self.need), name=v.name)
-        stmt = map_atoms(self.places.definition[v], self.need)
+            place = self._index(b, cache, self.need)
+            return _row(b, cache, v, place) if cache.rows else b.load(cache.array, place, v.name)
+        stmt = self.places.definition[v]
+        if v in self.snapshots and isinstance(stmt, Load):
+            stmt = replace(stmt, array=self.snapshots[v])
+        stmt = map_atoms(stmt, self.need)
         match stmt:
             case Prim(op=op, args=args):
                 return b.prim(op, *args, type=v.type, name=v.name)
@@ -130,16 +140,19 @@ class Values:
 
     # ---- deciding ------------------------------------------------------------------------------
 
-    def decide(self) -> None:
-        """Choose what to keep, from what the first run asked for."""
-        self.dry = False
+    def cut(self) -> tuple[Var, ...]:
+        """What is cheapest to keep, from what the first run asked for."""
         while True:
             kept = cheapest_cut(self.needed, self.operands, self.cost)
             positions = [a for v in kept for a in self._nest(v).index]
             more = [p for p in positions if self._asked(p) and p not in self.needed]
             if not more:
-                break
+                return kept
             self.needed.update(dict.fromkeys(more))
+
+    def decide(self) -> None:
+        """Choose what to keep, and where."""
+        self.dry, kept = False, self.cut()
         self._allocate(kept)
         self.fetched = frozenset(self._closure(kept))
         for v in self._closure(kept):
@@ -166,6 +179,8 @@ class Values:
             assert isinstance(loop, For | While)
             return tuple(loop.results[i] for i, _ in cycle)
         stmt = self.places.definition.get(v)
+        if v in self.snapshots and isinstance(stmt, Load):
+            return (self.snapshots[v], *stmt.index)
         return uses(stmt) if isinstance(stmt, Prim | View | Load | Dim) else ()
 
     def _exported(self, v: Var) -> bool:
@@ -195,16 +210,47 @@ class Values:
                 return op not in EXPENSIVE
             case View() | Dim():
                 return True
-            case Load(array=array):
-                return self.places.lasting(array) and self.places.intact(stmt, array)
+            case Load(result=r, array=array):
+                there = self.places.lasting(array) or self._in_rows(array)
+                intact = self.places.intact(stmt, array) or self.dependence.settled(stmt)
+                return r in self.snapshots or (there and intact)
             case _:
                 return False
 
+    def _in_rows(self, array: Atom) -> bool:
+        """Whether an array is made in each trip, or a view of one that is."""
+        match self._definition(array):
+            case View(base=base):
+                return self._in_rows(base)
+            case Alloc(result=r):
+                return r in self.places.alias.private and not array_of(r).grows
+            case _:
+                return False
+
+    def _definition(self, a: Atom) -> Stmt | None:
+        return self.places.definition.get(a) if isinstance(a, Var) else None
+
+    def _regular(self, v: Var) -> bool:
+        """Whether every trip of a static nest makes an array of one shape, known on entry."""
+        stmt = self.places.definition.get(v)
+        return (
+            isinstance(stmt, Alloc)
+            and v in self.places.alias.private
+            and self._nest(v).counts is not None
+            and not array_of(v).grows
+            and all(self.hoist.exact(n) for n in stmt.shape)
+        )
+
     def cost(self, v: Var) -> float:
-        """Bytes kept, a hundredfold for every loop around."""
+        """Bytes kept, a hundredfold for every loop around and every axis of unknown length."""
         if not self._asked(v) or self.places.permuted(v) is not None:
             return float("inf")
-        size = v.type.numpy.itemsize if isinstance(v.type, Scalar) else 1000
+        scalar = v.type.element if isinstance(v.type, Array) else v.type
+        size = float(scalar.numpy.itemsize) if isinstance(scalar, Scalar) else 8.0
+        stmt = self.places.definition.get(v)
+        rank = v.type.ndim if isinstance(v.type, Array) else 0
+        for n in stmt.shape if isinstance(stmt, Alloc) else [None] * rank:
+            size *= float(n.value) if isinstance(n, Const) else 100.0
         return size * 100.0 ** len(self.places.loops(self.places.home[v]))
 
     # ---- keeping -------------------------------------------------------------------------------
@@ -221,14 +267,22 @@ class Values:
             b = builders.setdefault(stmt, Builder(stmt.loc))
             bounds = [self.hoist.bound(b, n) for n in nest.counts or ()]
             shape = tuple(b.prim("max", n, index(0), name="n") for n in bounds)
+            rows = self._regular(v)
+            if rows:
+                alloc = self.places.definition[v]
+                assert isinstance(alloc, Alloc)
+                shape += tuple(self.hoist.bound(b, n) for n in alloc.shape)
             grows = array_of(array).grows
             b.append(Alloc(array, (index(0),) if grows else shape, False, b.loc))
-            self.caches[v] = Cache(array, nest, shape)
+            self.caches[v] = Cache(array, nest, shape, rows)
         self.allocations = {stmt: b.stmts for stmt, b in builders.items()}
 
     def _cache_array(self, v: Var) -> Var:
         nest = self._nest(v)
         assert isinstance(v.type, Scalar | Array)
+        if self._regular(v):
+            rank = len(nest.counts or ()) + array_of(v).ndim
+            return Var(f"{v.name}_rows", Array(array_of(v).element, rank))
         if isinstance(v.type, Array) or nest.counts is None:
             return Var(f"{v.name}_tape", Array(v.type, 1, grows=True))
         return Var(f"{v.name}_cache", Array(v.type, len(nest.counts)))
@@ -245,9 +299,24 @@ class Values:
 
     def keep(self, b: Builder, v: Var) -> None:
         """In the forward sweep: store `v` if it is kept."""
-        if v in self.caches:
+        if v in self.caches and not self.caches[v].rows:
             cache = self.caches[v]
             b.store(cache.array, self._index(b, cache, lambda a: a), v)
+
+    def _made(self, b: Builder, stmt: Stmt) -> None:
+        """In the forward sweep: the statement; an array that is kept is made as a row."""
+        if not isinstance(stmt, Alloc) or not self._kept_as_row(stmt.result):
+            b.append(stmt)
+            return
+        cache = self.caches[stmt.result]
+        like = _row(b, cache, stmt.result, self._index(b, cache, lambda a: a))
+        b.stmts[-1] = replace(b.stmts[-1], result=stmt.result)
+        assert like.type == stmt.result.type
+        if stmt.zero:
+            clear_array(b, stmt.result)
+
+    def _kept_as_row(self, v: Var) -> bool:
+        return v in self.caches and self.caches[v].rows
 
     def _root_stmt(self, v: Var) -> Stmt:
         block = self.places.home[v]
@@ -278,7 +347,7 @@ class Values:
                 stmt = map_regions(
                     stmt, lambda region: replace(region, stmts=tuple(self._forward(region)[0]))
                 )
-            b.append(stmt)
+            self._made(b, stmt)
             self._keep_all(b, [v for v in defs(stmt) if v in self.places.home])
         self._keep_all(b, params)
         return b.stmts, seen
@@ -311,6 +380,12 @@ class Values:
             stmt.loc,
         )
         return new, out
+
+
+def _row(b: Builder, cache: Cache, v: Var, place: list[Atom]) -> Var:
+    """The row of a trip in a cache of arrays."""
+    whole = (full_slice(),) * array_of(v).ndim
+    return b.view(cache.array, Index((*place, *whole)), v.type, v.name)
 
 
 def _nothing(stmts: list[Stmt], like: Atom) -> Atom:

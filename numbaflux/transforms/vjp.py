@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from numbaflux.debug import after, stage
-from numbaflux.ir.build import Builder, array_of, zero_of
+from numbaflux.ir.build import Builder, array_of, index, zero_of
 from numbaflux.ir.nodes import (
     Accumulate,
     Alloc,
@@ -44,21 +44,22 @@ from numbaflux.ir.nodes import (
 from numbaflux.ir.walk import substitute
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.activity import Activity
-from numbaflux.passes.counters import counters
+from numbaflux.passes.counters import counters, key_of
 from numbaflux.passes.simplify import simplify
+from numbaflux.passes.sink import sink
 from numbaflux.rules.table import Sym, contribution, has_partial
-from numbaflux.transforms import calls, custom
+from numbaflux.transforms import calls, checkpoint, custom
 from numbaflux.transforms.memory import (
     add_array,
     clear_array,
     duplicate,
     keep_factors,
     refuse_other_shape,
-    serial,
     shadow_type,
     shadow_var,
 )
 from numbaflux.transforms.regions import reverse_for, reverse_if, reverse_while
+from numbaflux.transforms.snapshots import with_snapshots, worthwhile
 from numbaflux.transforms.values import Values
 
 
@@ -72,6 +73,7 @@ class Sweeps:
     """
 
     params: tuple[Var, ...]
+    wrt: tuple[Var, ...]
     forward: tuple[Stmt, ...]
     results: tuple[Atom, ...]
     shadows: tuple[Var, ...]
@@ -92,7 +94,15 @@ def vjp(fn: Function, wrt: Iterable[Var], of: Iterable[int] | None = None) -> Fu
         (*s.forward, *s.reverse),
         (*s.results, *s.cotangents),
     )
-    return replace(fn, name=f"vjp_{fn.name}", block=block)
+    return replace(fn, name=f"vjp_{fn.name}", block=block, apart=_apart(fn, s))
+
+
+def _apart(fn: Function, s: Sweeps) -> tuple[frozenset[Var], ...]:
+    """Shadows share memory with nothing but shadows, and only as their primals do."""
+    primals = (p for p in s.wrt if isinstance(p.type, Array))
+    shadow = dict(zip(primals, s.shadows, strict=True))
+    mirrored = (frozenset(shadow[p] for p in group if p in shadow) for group in fn.apart)
+    return (*fn.apart, *mirrored, frozenset(s.shadows))
 
 
 def sweeps(
@@ -100,9 +110,11 @@ def sweeps(
 ) -> Sweeps:
     """The two sweeps of `fn` apart; `repeated`: for a reverse sweep that runs several times."""
     wrt = tuple(wrt)
-    fn = accumulate(simplify(serial(fn)))
+    fn = sink(accumulate(simplify(fn)))
     which = range(len(fn.results)) if of is None else of
     outputs = [fn.results[i] for i in which if fn.results[i].type.is_float]
+    marked = checkpoint.prepare(fn, wrt, outputs, repeated)
+    fn = marked.fn
     active = Activity(fn, wrt, outputs)
     shadows = {p: shadow_var(p) for p in wrt if isinstance(p.type, Array)}
     seeds = tuple(_seed(a) for a in outputs)
@@ -112,12 +124,23 @@ def sweeps(
     twins = duplicate(kept.fn, active, shadows)
     params = (*fn.params, *shadows.values())
     twinned = replace(fn, block=replace(twins.fn.block, params=params))
-    counted = counters(after("duplicate", twinned))
-    after("counters", counted.fn)
-    values = Values(counted)
-    given = Given(factors.factors, opened.outputs, kept.args, twins.strangers, repeated)
-    reverse = Reverse(active, twins.shadows, given, values)
-    reverse.run(zip(outputs, seeds))
+    after("duplicate", twinned)
+    given = Given(
+        factors.factors, opened.outputs, kept.args, marked.loops, twins.strangers, repeated
+    )
+
+    def reversing(twinned: Function, snapshots: Mapping[Var, Var]) -> Reverse:
+        counted = counters(twinned)
+        after("counters", counted.fn)
+        reverse = Reverse(active, twins.shadows, given, Values(counted, snapshots))
+        reverse.run(zip(outputs, seeds))
+        return reverse
+
+    reverse = reversing(twinned, {})
+    snapshots = worthwhile(twinned, reverse.values.cut())
+    if snapshots:
+        reverse = reversing(*with_snapshots(twinned, snapshots))
+    values = reverse.values
     values.decide()
     b = reverse.run(zip(outputs, seeds))
     scalars = tuple(reverse.adjoint(p) for p in wrt if p not in shadows)
@@ -126,6 +149,7 @@ def sweeps(
     backward = substitute(b.block((), scalars), known)
     return Sweeps(
         fn.params,
+        wrt,
         forward.stmts,
         forward.yields,
         tuple(shadows.values()),
@@ -145,13 +169,15 @@ class Given:
     """What was prepared in the forward sweep, by statement.
 
     `factors` of matrix products, `outputs` of calls with a rule of the user's, `arguments` of
-    calls; `strangers`: shadows of what is not differentiated; `repeated`: the reverse sweep runs
-    several times and must leave all that it reads, and the function's own shadows, as they were.
+    calls, `checkpointed` loops by their counter; `strangers`: shadows of what is not
+    differentiated; `repeated`: the reverse sweep runs several times and must leave all that it
+    reads, and the function's own shadows, as they were.
     """
 
     factors: Mapping[Gemm, tuple[Atom, Atom]]
     outputs: Mapping[Custom, int]
     arguments: Mapping[Call, tuple[Atom, ...]]
+    checkpointed: Mapping[Var, checkpoint.Checkpointed]
     strangers: tuple[Atom, ...]
     repeated: bool
 
@@ -207,13 +233,15 @@ class Reverse:
             case Store(array=array, index=i, value=v):
                 if array in self.active and not isinstance(v.type, Array):
                     shadow, place = self.shadow(array), self.need(*i)
+                    self.extend(shadow, place)
                     d = self.b.load(shadow, place, f"d_{_name(v)}")
                     self.b.store(shadow, place, zero_of(d.type))
                     self.contribute(v, d)
             case Accumulate(array=array, index=i, value=v):
                 if array in self.active and v in self.active:
-                    d = self.b.load(self.shadow(array), self.need(*i), f"d_{_name(v)}")
-                    self.contribute(v, d)
+                    shadow, place = self.shadow(array), self.need(*i)
+                    self.extend(shadow, place)
+                    self.contribute(v, self.b.load(shadow, place, f"d_{_name(v)}"))
             case Gemm(out=out):
                 if out in self.active:
                     self.gemm(stmt, self.shadow(out))
@@ -225,6 +253,8 @@ class Reverse:
                     calls.reverse(self, stmt, self.given.arguments[stmt], vjp)
             case If():
                 reverse_if(self, stmt)
+            case For() if key_of(stmt) in self.given.checkpointed:
+                checkpoint.reverse(self, self.given.checkpointed[key_of(stmt)], vjp)
             case For():
                 reverse_for(self, stmt)
             case While():
@@ -274,6 +304,11 @@ class Reverse:
         found = self.adjoints.get(a) if isinstance(a, Var) else None
         return found or zero_of(a.type)
 
+    def extend(self, shadow: Atom, place: tuple[Atom, ...]) -> None:
+        """Let a shadow that grows have an element that nothing has been added to yet."""
+        if array_of(shadow).grows:
+            self.b.accumulate(shadow, place, zero_of(array_of(shadow).element))
+
     def shadow(self, a: Atom) -> Atom:
         """The shadow of an array at the trip being reversed. note [Private] in memory.py"""
         if a in self.shadows:
@@ -289,6 +324,8 @@ class Reverse:
         match stmt:
             case Alloc(result=r, shape=shape):
                 type = shadow_type(r.type)
+                if array_of(r).grows and self.values.places.home[r] is not self.values.places.root:
+                    return b.alloc([index(0)], type, name=f"d_{a.name}")
                 if array_of(r).grows:  # it has its full length by now
                     return b.alloc([b.dim(r, 0)], replace(type, grows=False), name=f"d_{a.name}")
                 return b.alloc(self.need(*shape), type, name=f"d_{a.name}")

@@ -7,6 +7,7 @@ import itertools
 import math
 
 import numpy as np
+from scipy.special import multigammaln
 
 
 def _log_sum_exp(values, axis):
@@ -113,3 +114,26 @@ def ht_on_surface(us, theta, hand, points, correspondences, triangles):
     corners = _vertices(theta, hand)[triangles[correspondences]]
     coordinates = np.concatenate([us, 1 - us.sum(axis=1, keepdims=True)], axis=1)
     return (points - np.einsum("pc,pci->pi", coordinates, corners)).ravel()
+
+
+def gmm_posterior(alpha, mu, q, lower, x, gamma, m):
+    """GradBench's mixture: each Gaussian and each Wishart density with a matrix of its own."""
+    n, d = x.shape
+    terms, prior = [], 0.0
+    degrees = d + m + 1
+    for k in range(len(alpha)):
+        factor = np.diag(np.exp(q[k])).astype(np.result_type(q, lower))
+        below = iter(lower[k])
+        for column in range(d):
+            for row in range(column + 1, d):
+                factor[row, column] = next(below)
+        precision = factor.T @ factor
+        log_det = 2 * q[k].sum()
+        centred = x - mu[k]
+        square = np.einsum("ni,ij,nj->n", centred, precision, centred)
+        terms.append(alpha[k] + 0.5 * log_det - 0.5 * square)
+        prior = prior + 0.5 * m * log_det - 0.5 * gamma**2 * np.trace(precision)
+        prior = prior + degrees * d * math.log(gamma / math.sqrt(2))
+        prior = prior - multigammaln(0.5 * degrees, d)
+    likelihood = _log_sum_exp(np.array(terms), 0).sum() - n * _log_sum_exp(alpha, 0)
+    return likelihood - 0.5 * n * d * math.log(2 * math.pi) + prior

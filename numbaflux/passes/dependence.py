@@ -1,0 +1,422 @@
+"""Which iterations of a loop can meet in memory, and what a loop only sums up.
+
+note [Meeting]  Two accesses of different iterations never touch the same element if their arrays
+are apart, or if both are indexed, at one position, by the same affine form of the counter that is
+never negative (a negative index counts from the end, and may meet a positive one).
+
+note [Slots]  References that a loop only permutes (two buffers, swapped) have the same sites, yet
+at any moment they are as distinct as they were on entry.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from numbaflux.ir.build import Builder, array_of, full_slice, index
+from numbaflux.ir.nodes import (
+    I64,
+    Accumulate,
+    Alloc,
+    Array,
+    Atom,
+    Block,
+    Call,
+    Const,
+    Custom,
+    Dim,
+    Extern,
+    For,
+    Function,
+    Gemm,
+    Global,
+    If,
+    Index,
+    Load,
+    Prim,
+    Print,
+    Raise,
+    Slice,
+    Stmt,
+    Store,
+    Transpose,
+    Var,
+    View,
+    While,
+)
+from numbaflux.ir.walk import defs, regions, uses, walk, within
+from numbaflux.passes.alias import written_arrays
+from numbaflux.passes.places import Places
+
+Form = Mapping[Atom, int]  # an affine form: the coefficient of each atom, of the constant 1 too
+ONE = index(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a statement touches an array; `index` is None if it may touch all of it."""
+
+    array: Atom
+    index: tuple[Atom, ...] | None
+    writes: bool
+    sums: bool = False  # it adds, in any order
+
+
+def accesses(block: Block) -> Iterator[Access]:
+    """What the statements of a block do to memory."""
+    for stmt in walk(block):
+        match stmt:
+            case Load(array=array, index=i):
+                yield Access(array, i, False)
+            case Store(array=array, index=i):
+                yield Access(array, i, True)
+            case Accumulate(array=array, index=i):
+                yield Access(array, i, True, True)
+            case Gemm(out=out, a=a, b=b):
+                yield Access(out, None, True, True)
+                yield Access(a, None, False)
+                yield Access(b, None, False)
+            case Extern(args=args) | Custom(args=args) | Call(args=args) | Print(args=args):
+                written = written_arrays(stmt)
+                yield from (Access(a, None, a in written) for a in args if _memory(a))
+            case _:
+                pass
+
+
+def transparent(stmt: Stmt) -> bool:
+    """Whether all that a statement does is in `accesses` and in what it defines."""
+    moves = isinstance(stmt, Store) and isinstance(stmt.value.type, Array)
+    kinds = Prim | Alloc | Load | Store | Accumulate | View | Dim | Gemm | If | For | While
+    return isinstance(stmt, kinds) and not moves
+
+
+class Dependence:
+    """Affine indices and the memory that iterations share, in one function."""
+
+    def __init__(self, fn: Function) -> None:
+        self.places = Places(fn)
+        self.alias = self.places.alias
+        self.loops: dict[Var, For] = {}  # by counter
+        for stmt in walk(fn.block):
+            if isinstance(stmt, For):
+                self.loops[stmt.body.params[0]] = stmt
+
+    # ---- indices -------------------------------------------------------------------------------
+
+    def form(self, a: Atom) -> Form:
+        """The integer as an affine form of atoms that are no sums themselves."""
+        if isinstance(a, Const):
+            return {ONE: int(a.value)} if a.value else {}
+        match self.places.definition.get(a) if isinstance(a, Var) and a.type == I64 else None:
+            case Prim(op="add", args=(x, y)):
+                return plus(self.form(x), self.form(y))
+            case Prim(op="sub", args=(x, y)):
+                return plus(self.form(x), self.form(y), -1)
+            case Prim(op="neg", args=(x,)):
+                return plus({}, self.form(x), -1)
+            case (
+                Prim(op="mul", args=(Const(value=int(c)), x))
+                | Prim(op="mul", args=(x, Const(value=int(c))))
+            ):
+                return plus({}, self.form(x), c)
+            case _:
+                return {a: 1}
+
+    def nonnegative(self, form: Form) -> bool:
+        """Whether a form is provably at least zero, as counters and lengths are."""
+        low: Form = form
+        for a, c in form.items():
+            if c < 0 and isinstance(a, Var) and a in self.loops:  # k <= count - 1
+                low = plus(plus(low, {a: -c}), plus(self.form(self.loops[a].count), {ONE: -1}), c)
+        return all(c >= 0 and (a == ONE or self._natural(a)) for a, c in low.items())
+
+    def _natural(self, a: Atom) -> bool:
+        match self.places.definition.get(a) if isinstance(a, Var) else None:
+            case Dim():
+                return True
+            case Prim(op="max", args=args):
+                return any(self.nonnegative(self.form(x)) for x in args)
+            case Prim(op="min" | "mul", args=args):
+                return all(self.nonnegative(self.form(x)) for x in args)
+            case _:
+                return isinstance(a, Var) and a in self.loops
+
+    def invariant(self, a: Atom, loop: For) -> bool:
+        """Whether an atom has one value for all iterations of a loop."""
+        if not isinstance(a, Var):
+            return True
+        block = self.places.home[a]
+        while block is not self.places.root:
+            if block is loop.body:
+                return False
+            _, block = self.places.around[block]
+        return True
+
+    def block_of(self, stmt: Stmt) -> Block:
+        """The block a statement with regions stands in."""
+        _, block = self.places.around[regions(stmt)[0]]
+        return block
+
+    def shape(self, b: Builder, array: Atom) -> tuple[Atom, ...]:
+        """The lengths of an array: those it was allocated with, where that is known."""
+        known = self._shape(array)
+        if known is not None:
+            return known
+        return tuple(b.dim(array, axis) for axis in range(array_of(array).ndim))
+
+    def _shape(self, array: Atom) -> tuple[Atom, ...] | None:
+        stmt = self.places.definition.get(array) if isinstance(array, Var) else None
+        if isinstance(stmt, Alloc):
+            return stmt.shape
+        if not isinstance(array, Var) or self.places.permuted(array) is None:
+            return None
+        loop, _ = self.places.around[self.places.home[array]]
+        assert isinstance(loop, For | While)
+        cycle = self.places.permuted(array) or ()
+        shapes = [self._shape(loop.inits[i]) for i, _ in cycle]
+        first = shapes[0]
+        if first is None or any(s is None for s in shapes):
+            return None
+        same = all(self.form(n) == self.form(m) for s in shapes for n, m in zip(first, s or ()))
+        return first if same else None
+
+    # ---- memory --------------------------------------------------------------------------------
+
+    def apart(self, a: Atom, b: Atom) -> bool:
+        """Whether two references never share memory within one iteration. note [Slots]"""
+        if not self.alias.meet(a, b):
+            return True
+        (loop, i), (other, j) = self._slot(a), self._slot(b)
+        if loop is None or loop is not other or i == j:
+            return False
+        return self.apart(loop.inits[i], loop.inits[j])
+
+    def _slot(self, a: Atom) -> tuple[For | While | None, int]:
+        """The loop that permutes a reference, or the base it is a view of, and where it began."""
+        while isinstance(a, Var) and isinstance(stmt := self.places.definition.get(a), View):
+            a = stmt.base
+        if not isinstance(a, Var) or isinstance(a, Global):
+            return None, -1
+        stmt = self.places.definition.get(a)
+        if isinstance(stmt, For | While):
+            i = stmt.results.index(a)
+            p = _carried(stmt)[i]
+            return (stmt, i) if self._distinct(p) else (None, -1)
+        if not self._distinct(a):
+            return None, -1
+        loop, _ = self.places.around[self.places.home[a]]
+        assert isinstance(loop, For | While)
+        return loop, _carried(loop).index(a)
+
+    def _distinct(self, p: Var) -> bool:
+        """Whether p is one of several carried references that are permuted and began apart."""
+        cycle = self.places.permuted(p)
+        if cycle is None:
+            return False
+        loop, _ = self.places.around[self.places.home[p]]
+        assert isinstance(loop, For | While)
+        members = [i for i, _ in cycle]
+        return all(
+            self.apart(loop.inits[i], loop.inits[j])
+            for n, i in enumerate(members)
+            for j in members[:n]
+        )
+
+    def touches(self, stmt: Stmt, array: Var) -> bool:
+        """Whether a statement or one in its regions uses an array or a view of it."""
+        return any(array in self.alias.of(a) for s in within(stmt) for a in uses(s))
+
+    def private(self, a: Atom, loop: For) -> bool:
+        """Whether an array is made anew in each iteration of a loop."""
+        return all(isinstance(s, Var) and not self.invariant(s, loop) for s in self.alias.of(a))
+
+    def meet(self, a: Access, b: Access, loop: For, other: For | None = None) -> bool:
+        """Whether iteration i of `loop` and j != i of it (or of `other`, of the same count) can
+        touch one element, at least one writing. note [Meeting]"""
+        if not (a.writes or b.writes) or not self.alias.meet(a.array, b.array):
+            return False
+        other = other or loop
+        (x, _), (y, _) = self.element(a), self.element(b)
+        if not self.invariant(x, loop) or not self.invariant(y, other):
+            return True
+        if self.apart(x, y):
+            return False
+        return not self.tied(a, b, loop, other)
+
+    def tied(self, a: Access, b: Access, loop: For, other: For) -> bool:
+        """Whether iteration i of one touches the elements that i of the other does, and no j."""
+        (x, at), (y, bt) = self.element(a), self.element(b)
+        return (
+            x is y
+            and self.invariant(x, loop)
+            and self.invariant(y, other)
+            and at is not None
+            and bt is not None
+            and any(self._tied(f, g, loop, other) for f, g in zip(at, bt, strict=True))
+        )
+
+    def element(self, access: Access) -> tuple[Atom, tuple[Form, ...] | None]:
+        """The array that an access goes to through views, and its place there."""
+        array = access.array
+        at = None if access.index is None else tuple(self.form(i) for i in access.index)
+        while isinstance(array, Var) and isinstance(
+            view := self.places.definition.get(array), View
+        ):
+            array = view.base
+            at = None if at is None else self._through(view, at)
+        return array, at
+
+    def _through(self, view: View, at: tuple[Form, ...]) -> tuple[Form, ...] | None:
+        """The place in the base of a view, where it is an affine form."""
+        match view.how:
+            case Transpose(axes):
+                back = {axis: at[i] for i, axis in enumerate(axes)}
+                return tuple(back[axis] for axis in range(len(axes)))
+            case Index(items):
+                rest, found = iter(at), []
+                for item in items:
+                    if isinstance(item, Slice):
+                        found.append(self._sliced(item, next(rest)))
+                    elif item is None:
+                        next(rest)
+                    else:
+                        found.append(self.form(item))
+                found += rest
+                return None if None in found else tuple(found)
+            case _:
+                return None
+
+    def _sliced(self, item: Slice, i: Form) -> Form | None:
+        if item == full_slice():
+            return i
+        start = {} if item.start is None else self.form(item.start)
+        plain = item.step is None or item.step == ONE
+        known = plain and self.nonnegative(start) and self.nonnegative(i)
+        return plus(start, i) if known else None
+
+    def _tied(self, f: Form, g: Form, loop: For, other: For) -> bool:
+        """Whether two index positions are one affine form of the counter and never negative."""
+        k, q = loop.body.params[0], other.body.params[0]
+        first, second = dict(f), dict(g)
+        c = first.pop(k, 0)
+        if c == 0 or c != second.pop(q, 0) or first != second:
+            return False
+        invariant = all(self.invariant(a, loop) and self.invariant(a, other) for a in first)
+        return invariant and self.nonnegative(f)
+
+    def settled(self, load: Load) -> bool:
+        """Whether the outermost loop around a load only writes, afterwards, elements further on.
+
+        As in a trajectory, x[k+1] = g(x[k]): what trip k loads, no later one writes.
+        """
+        loops = self.places.loops(self.places.home[load.result])
+        loop = loops[0] if loops else None
+        if not isinstance(loop, For):
+            return False
+        array, at = self.element(Access(load.array, load.index, False))
+        writes = [a for a in accesses(loop.body) if a.writes and self.alias.meet(a.array, array)]
+        plain = all(transparent(s) or isinstance(s, Raise | Extern) for s in walk(loop.body))
+        if at is None or not plain or not self.invariant(array, loop):
+            return False
+        return self.places.intact(loop, array) and all(
+            self._further(array, at, write, loop) for write in writes
+        )
+
+    def _further(self, array: Atom, at: tuple[Form, ...], write: Access, loop: For) -> bool:
+        """Whether a write of any trip goes beyond the place `at` of that trip, on one axis."""
+        base, bt = self.element(write)
+        if base is not array or bt is None:
+            return self.apart(array, base) and self.invariant(base, loop)
+        k = loop.body.params[0]
+        for f, g in zip(at, bt, strict=True):
+            gap = plus(g, f, -1)
+            steps = f.get(k, 0) > 0 and set(gap) == {ONE} and gap[ONE] > 0
+            outside = all(self.invariant(a, loop) for a in f if a is not k)
+            if steps and outside and self.nonnegative(f):
+                return True
+        return False
+
+    def orderless(self, loop: For) -> bool:
+        """Whether the iterations of a loop can run in any order, sums being rounded another way."""
+        if not only_sums(loop) or not all(transparent(s) for s in walk(loop.body)):
+            return False
+        outer = [a for a in accesses(loop.body) if not self.private(a.array, loop)]
+        writing = [a for a in outer if a.writes]
+        return not any(
+            self.meet(a, b, loop) for a in writing for b in outer if not (a.sums and b.sums)
+        )
+
+
+def _memory(a: Atom) -> bool:
+    return isinstance(a.type, Array)
+
+
+def _carried(loop: For | While) -> tuple[Var, ...]:
+    return loop.body.params[1:] if isinstance(loop, For) else loop.body.params
+
+
+def plus(f: Form, g: Form, times: int = 1) -> Form:
+    """f + times * g"""
+    total = dict(f)
+    for a, c in g.items():
+        total[a] = total.get(a, 0) + times * c
+    return {a: c for a, c in total.items() if c}
+
+
+# ---- sums --------------------------------------------------------------------------------------
+
+
+def only_sums(loop: For) -> bool:
+    """Whether every carried value is a number that the body only adds to."""
+    used = Counter(a for a in all_uses(loop.body) if isinstance(a, Var))
+    definition = {v: s for s in walk(loop.body) for v in defs(s)}
+    for p, y in zip(loop.body.params[1:], loop.body.yields):
+        links = _chain(y, p, definition)
+        if links is None or isinstance(p.type, Array):
+            return False
+        seen = Counter(links)
+        if any(used[v] != n for v, n in seen.items()) or (y is not p and p not in seen):
+            return False
+    return True
+
+
+def _chain(y: Atom, p: Var, definition: Mapping[Var, Stmt]) -> list[Var] | None:
+    """The uses of variables through which p, with terms added, becomes y; None if it does not."""
+    if y is p:
+        return [p]
+    stmt = definition.get(y) if isinstance(y, Var) else None
+    match stmt:
+        case Prim(op="add" | "sub" as op, args=(a, b)):
+            for x in (a, b)[: 1 if op == "sub" else 2]:
+                below = _chain(x, p, definition)
+                if below is not None:
+                    return [*below, _var(y)]
+            return None
+        case If(results=results, then=then, orelse=orelse):
+            i = results.index(_var(y))
+            arms = [_chain(arm.yields[i], p, definition) for arm in (then, orelse)]
+            if arms[0] is None or arms[1] is None:
+                return None
+            return [*arms[0], *arms[1], _var(y)]
+        case For(results=results, inits=inits, body=body):
+            i = results.index(_var(y))
+            before = _chain(inits[i], p, definition)
+            inside = _chain(body.yields[i], body.params[1 + i], definition)
+            return None if before is None or inside is None else [*before, *inside, _var(y)]
+        case _:
+            return None
+
+
+def _var(a: Atom) -> Var:
+    assert isinstance(a, Var)
+    return a
+
+
+def all_uses(block: Block) -> Iterator[Atom]:
+    """Every atom that a block reads, once for each time."""
+    for stmt in walk(block):
+        yield from uses(stmt)
+        for region in regions(stmt):
+            yield from region.yields
+    yield from block.yields

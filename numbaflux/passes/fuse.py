@@ -1,0 +1,216 @@
+"""Loops of the same trips made one: what the first leaves for the second stays in cache.
+
+The forward sweep of a loop whose iterations only meet in sums, and its reverse sweep once it counts
+up (`order`), become one loop: each iteration is reversed right after it has run.  What they
+pass on, an array with an entry for every trip, then only lives for one (`contract`).
+
+    for k in range(n): s += t*x[k]; c[k] = t          for k in range(n):
+    for k in range(n): d_x[k] += d*c[k]          →        s += t*x[k]; d_x[k] += d*t
+
+The statements between the two go before if the second needs them, after if not.  Every element and
+every sum sees its operations in the old order, so no value changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from numbaflux.debug import stage
+from numbaflux.ir.build import zero_of
+from numbaflux.ir.nodes import (
+    Array,
+    Block,
+    Call,
+    Const,
+    Custom,
+    Extern,
+    For,
+    Function,
+    Prim,
+    Print,
+    Raise,
+    Stmt,
+    Store,
+    Var,
+)
+from numbaflux.ir.ops import ROUTINES
+from numbaflux.ir.walk import defs, free, map_regions, regions, substitute, uses, walk, within
+from numbaflux.passes.alias import Site
+from numbaflux.passes.dependence import Access, Dependence, accesses, only_sums
+
+
+@stage
+def fuse(fn: Function) -> Function:
+    """The function with loops fused that touch the same elements."""
+    while True:
+        fuser = _Fuser(fn)
+        block = fuser.block(fn.block)
+        if not fuser.changed:
+            return fn
+        fn = replace(fn, block=block)
+
+
+@dataclass(frozen=True, slots=True)
+class _Touch:
+    """The memory that a statement, its regions included, reads and writes."""
+
+    read: frozenset[Site]
+    written: frozenset[Site]
+
+    def conflicts(self, other: _Touch) -> bool:
+        return not (
+            self.written.isdisjoint(other.read | other.written)
+            and other.written.isdisjoint(self.read)
+        )
+
+
+class _Fuser:
+    def __init__(self, fn: Function) -> None:
+        self.dependence = Dependence(fn)
+        self.changed = False
+
+    def block(self, block: Block) -> Block:
+        """The block with at most one pair of its own loops fused, else one pair further in."""
+        stmts = list(block.stmts)
+        loops = [i for i, s in enumerate(stmts) if _fusible(s)]
+        for i in loops:
+            for j in loops:
+                if i < j and not self.changed:
+                    fused = self.pair(stmts[i : j + 1])
+                    if fused is not None:
+                        self.changed = True
+                        stmts[i : j + 1] = fused
+                        return replace(block, stmts=tuple(stmts))
+        return replace(
+            block, stmts=tuple(s if self.changed else map_regions(s, self.block) for s in stmts)
+        )
+
+    def pair(self, stmts: list[Stmt]) -> list[Stmt] | None:
+        """The statements with the first and the last, two loops, made one; None if impossible."""
+        first, *between, second = stmts
+        assert isinstance(first, For) and isinstance(second, For)
+        second, sums = self.from_zero(second)
+        form = self.dependence.form
+        if form(first.count) != form(second.count) or any(map(_bars, (*between, second))):
+            return None
+        if not self.worthwhile(first, second) or not self.independent(first, second):
+            return None
+        before = self.needed(between, second)
+        after = [s for s in between if s not in before]
+        if any(self.depends(s, first) for s in (*before, second) if s is not second):
+            return None
+        if not set(_operands(second)).isdisjoint(defs(first)):
+            return None
+        late: list[Stmt] = []
+        for s in between:  # what goes before must not have waited for what goes after
+            if s in before and any(self.touch(s).conflicts(self.touch(t)) for t in late):
+                return None
+            late += [s] if s not in before else []
+        return [*before, _joined(first, second), *after, *sums]
+
+    def from_zero(self, loop: For) -> tuple[For, list[Stmt]]:
+        """A loop of a reverse sweep with sums that start from nothing, and what they started from
+        added afterwards: it may not be known earlier."""
+        if not loop.reverse or not only_sums(loop):
+            return loop, []
+        known = [isinstance(i, Const) for i in loop.inits]
+        fresh = [r if k else Var(r.name, r.type) for r, k in zip(loop.results, known)]
+        inits = [i if k else zero_of(i.type) for i, k in zip(loop.inits, known)]
+        sums: list[Stmt] = [
+            Prim(r, "add", (i, f), loop.loc)
+            for r, i, f, k in zip(loop.results, loop.inits, fresh, known)
+            if not k
+        ]
+        return replace(loop, results=tuple(fresh), inits=tuple(inits)), sums
+
+    def needed(self, between: list[Stmt], second: For) -> list[Stmt]:
+        """The statements that have to come before the second loop."""
+        wanted, touched, found = set(_operands(second)), [self.touch(second)], []
+        for stmt in reversed(between):
+            touch = self.touch(stmt)
+            if not wanted.isdisjoint(defs(stmt)) or any(touch.conflicts(t) for t in touched):
+                wanted.update(_operands(stmt))
+                touched.append(touch)
+                found.insert(0, stmt)
+        return found
+
+    def depends(self, stmt: Stmt, on: Stmt) -> bool:
+        return not set(_operands(stmt)).isdisjoint(defs(on)) or self.touch(stmt).conflicts(
+            self.touch(on)
+        )
+
+    def touch(self, stmt: Stmt) -> _Touch:
+        read: set[Site] = set()
+        written: set[Site] = set()
+        for a in accesses(Block((), (stmt,))):
+            (written if a.writes else read).update(self.dependence.alias.of(a.array))
+        return _Touch(frozenset(read), frozenset(written))
+
+    def shared(self, first: For, second: For) -> tuple[list[Access], list[Access]]:
+        """What the two loops do to memory that outlives an iteration."""
+        private = self.dependence.private
+        return (
+            [a for a in accesses(first.body) if not private(a.array, first)],
+            [a for a in accesses(second.body) if not private(a.array, second)],
+        )
+
+    def worthwhile(self, first: For, second: For) -> bool:
+        """Whether the second loop reads what an iteration of the first has just written."""
+        mine, others = self.shared(first, second)
+        return any(
+            a.writes and not b.writes and self.dependence.tied(a, b, first, second)
+            for a in mine
+            for b in others
+        )
+
+    def independent(self, first: For, second: For) -> bool:
+        """Whether no iteration of one depends on another iteration of the other."""
+        mine, others = self.shared(first, second)
+        return not any(self.dependence.meet(a, b, first, second) for a in mine for b in others)
+
+
+def _fusible(stmt: Stmt) -> bool:
+    """Whether a loop's iterations can be run between those of another."""
+    if (
+        not isinstance(stmt, For)
+        or stmt.parallel
+        or any(isinstance(i.type, Array) for i in stmt.inits)
+    ):
+        return False
+    return not any(
+        isinstance(s, Custom | Call | Print)
+        or (isinstance(s, Store) and isinstance(s.value.type, Array))
+        or (isinstance(s, Extern) and not ROUTINES[s.routine].pure)
+        for s in walk(stmt.body)
+    )
+
+
+def _bars(stmt: Stmt) -> bool:
+    """Whether nothing may move past a statement."""
+    return any(
+        isinstance(s, Raise | Print | Call | Custom)
+        or (isinstance(s, Extern) and not ROUTINES[s.routine].pure)
+        for s in within(stmt)
+    )
+
+
+def _operands(stmt: Stmt) -> list[Var]:
+    found = [a for a in uses(stmt) if isinstance(a, Var)]
+    return [*found, *(v for region in regions(stmt) for v in free(region))]
+
+
+def _joined(first: For, second: For) -> For:
+    """One loop that runs each iteration of the first, then that of the second."""
+    k, *mine = first.body.params
+    q, *others = second.body.params
+    body = substitute(second.body, {q: k})
+    return replace(
+        first,
+        results=(*first.results, *second.results),
+        inits=(*first.inits, *second.inits),
+        body=Block(
+            (k, *mine, *others),
+            (*first.body.stmts, *body.stmts),
+            (*first.body.yields, *body.yields),
+        ),
+    )

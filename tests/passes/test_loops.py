@@ -1,0 +1,544 @@
+"""The passes over loops: sink, snapshots, order, fuse, contract, gather, hoist.
+
+Each program is checked to second order at sizes around which a border can go wrong, and for having
+been transformed at all.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numba import njit, prange
+
+import numbaflux as nf
+from numbaflux.ir.nodes import Accumulate, Alloc, For, Function, If, Prim
+from numbaflux.ir.walk import regions, walk
+from numbaflux.passes import optimise
+from numbaflux.transforms.compose import value_and_grad
+from tests.frontend.reading import program_of
+from tests.transforms.checks import check_transforms
+
+RNG = np.random.default_rng(5)
+
+
+def read(f, *args) -> Function:
+    return program_of(f, *args).function
+
+
+def gradient(f, *args) -> Function:
+    program = program_of(f, *args)
+    wrt = tuple(i for i, p in enumerate(program.function.params) if p.type.is_float)
+    return optimise(value_and_grad(program, wrt, False).function)
+
+
+def loops(fn: Function) -> list[For]:
+    return [s for s in walk(fn.block) if isinstance(s, For)]
+
+
+def backward(fn: Function) -> list[For]:
+    """The loops of reverse sweeps that still count down."""
+
+    def counts_down(loop: For) -> bool:
+        trips = [s for s in loop.body.stmts if isinstance(s, Prim) and s.op == "sub"]
+        return any(loop.body.params[0] is s.args[1] for s in trips)
+
+    return [s for s in loops(fn) if s.reverse and counts_down(s)]
+
+
+# ---- gather ------------------------------------------------------------------------------------
+
+
+def row(u):
+    """Two shifts to one side, one to the other."""
+    v = np.zeros(u.size)
+    for i in range(2, u.size - 1):
+        v[i] = u[i] * u[i - 2] + 0.5 * u[i + 1]
+    total = 0.0
+    for i in range(u.size):
+        total += v[i] * v[i] * (i + 1.0)
+    return total
+
+
+def overlapping(u):
+    """The element itself is read and written: old values are those before the loop."""
+    for i in range(u.size - 1):
+        u[i] = u[i] * u[i + 1]
+    return u[0] * u[u.size - 1]
+
+
+def plane(u, c):
+    n, m = u.shape
+    v = u.copy()
+    for i in range(1, n - 1):
+        for j in range(1, m - 1):
+            v[i, j] = u[i, j] + c[i, j] * (u[i - 1, j] + u[i + 1, j] - u[i, j - 1] * u[i, j + 1])
+    total = 0.0
+    for i in range(n):
+        for j in range(m):
+            total += v[i, j] * v[i, j] * (1.0 + i + 2.0 * j)
+    return total
+
+
+def one_axis(u):
+    n, m = u.shape
+    v = np.zeros((n, m))
+    for i in range(n):
+        for j in range(m - 2):
+            v[i, j] = u[i, j] * u[i, j + 2]
+    total = 0.0
+    for i in range(n):
+        for j in range(m):
+            total += v[i, j] * (i - j)
+    return total
+
+
+def space(u):
+    n, m, k = u.shape
+    v = np.zeros((n, m, k))
+    for i in range(1, n):
+        for j in range(m - 1):
+            for q in range(1, k - 1):
+                ends = u[i, j, q - 1] * u[i, j, q + 1]
+                v[i, j, q] = u[i, j, q] * u[i - 1, j, q] + u[i, j + 1, q] * ends
+    total = 0.0
+    for i in range(n):
+        for j in range(m):
+            for q in range(k):
+                total += v[i, j, q] * (i + 2.0 * j - q)
+    return total
+
+
+def swapped(u0, r, steps):
+    u, v = u0.copy(), u0.copy()
+    for _ in range(steps):
+        for i in range(1, u.size - 1):
+            v[i] = u[i] + r * u[i] * (u[i - 1] - 2.0 * u[i] + u[i + 1])
+        u, v = v, u
+    total = 0.0
+    for i in range(u.size):
+        total += u[i] * u[i]
+    return total
+
+
+def rows_of(u):
+    """Through views of rows."""
+    n, m = u.shape
+    total = 0.0
+    v = np.zeros((n, m))
+    for i in range(1, n):
+        above, here, out = u[i - 1], u[i], v[i]
+        for j in range(m - 1):
+            out[j] = above[j] * here[j + 1] + here[j]
+    for i in range(n):
+        for j in range(m):
+            total += v[i, j] * (i + j * j)
+    return total
+
+
+def wrapping(u):
+    """A negative index counts from the end: u[-1] and u[n-1] are one element."""
+    v = np.zeros(u.size)
+    for i in range(u.size):
+        v[i] = u[i] * u[i - 1]
+    total = 0.0
+    for i in range(u.size):
+        total += v[i] * (i + 1.0)
+    return total
+
+
+def along_rows(u):
+    """The inner loop carries a dependence through v, in the primal and backward."""
+    n, m = u.shape
+    v = u.copy()
+    for i in range(1, n - 1):
+        for j in range(1, m):
+            v[i, j] = v[i, j - 1] * u[i - 1, j] + u[i + 1, j]
+    total = 0.0
+    for i in range(n):
+        for j in range(m):
+            total += v[i, j] * (i + j)
+    return total
+
+
+STENCILS = {
+    "along_rows": (along_rows, lambda n: (RNG.random((n, n)),)),
+    "row": (row, lambda n: (RNG.random(n),)),
+    "overlapping": (overlapping, lambda n: (RNG.random(n) + 0.5,)),
+    "plane": (plane, lambda n: (RNG.random((n, n + 1)), RNG.random((n, n + 1)))),
+    "one_axis": (one_axis, lambda n: (RNG.random((3, n)),)),
+    "space": (space, lambda n: (RNG.random((4, n, 5)),)),
+    "swapped": (swapped, lambda n: (RNG.random(n), 0.1, 3)),
+    "rows_of": (rows_of, lambda n: (RNG.random((n, n)),)),
+    "wrapping": (wrapping, lambda n: (RNG.random(n),)),
+}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 9])
+@pytest.mark.parametrize("name", STENCILS)
+def test_stencils(name, n):
+    f, inputs = STENCILS[name]
+    args = inputs(n)
+    check_transforms(read(f, *args), list(args), order=2 if n in (3, 6) else 1)
+
+
+@pytest.mark.parametrize("name", ["row", "plane", "one_axis", "space", "swapped", "rows_of"])
+def test_stencils_are_gathered(name):
+    """Inside, an element is updated once; updates under a condition are left at the borders."""
+    f, inputs = STENCILS[name]
+    fn = gradient(f, *inputs(6))
+    conditional = [s for s in walk(fn.block) if isinstance(s, If)]
+    assert conditional
+    for loop in loops(fn):
+        updates = [s for s in loop.body.stmts if isinstance(s, Accumulate)]
+        assert len({id(s.array) for s in updates}) == len(updates)
+
+
+def test_sums_over_another_axis_are_not_gathered():
+    def f(u):
+        total = 0.0
+        for i in range(u.size - 1):
+            for j in range(3):
+                total += u[i] * u[i + 1] * j
+        return total
+
+    args = (RNG.random(5),)
+    assert not [s for s in walk(gradient(f, *args).block) if isinstance(s, If)]
+    check_transforms(read(f, *args), list(args), order=2)
+
+
+# ---- order and fuse ----------------------------------------------------------------------------
+
+
+def sum_of_sines(x):
+    total = 0.0
+    for i in range(x.size):
+        total += math.sin(x[i]) * x[i]
+    return total
+
+
+def mixture(x, means, scale):
+    """Per point a work array, a sum over the points: tape and sweeps of one point."""
+    total = 0.0
+    terms = np.empty(means.size)
+    for i in range(x.size):
+        for k in range(means.size):
+            terms[k] = math.exp(-scale * (x[i] - means[k]) ** 2)
+        inner = 0.0
+        for k in range(means.size):
+            inner += terms[k] * terms[k]
+        total += math.log(inner)
+    return total
+
+
+def two_parameters(a, b, x):
+    """Scalars that are used in the loop and after it."""
+    total = 0.0
+    for i in range(x.size):
+        t = math.exp(a * x[i])
+        total += t * b + t
+    return a * total + b
+
+
+def needs_the_sum(x):
+    """The reverse sweep depends on the whole sum: the sweeps stay apart."""
+    total = 0.0
+    for i in range(x.size):
+        total += math.exp(x[i])
+    return math.log(total)
+
+
+def recurrence(x):
+    """Carries a dependence: stays backward."""
+    y = 1.0
+    for i in range(x.size):
+        y = math.sin(y * x[i])
+    return y
+
+
+def prefix(x):
+    for i in range(1, x.size):
+        x[i] += x[i - 1] * x[i]
+    return x[x.size - 1]
+
+
+def conditional_reset(x):
+    """Only adds on one path."""
+    total = 0.0
+    for i in range(x.size):
+        if x[i] > 0.5:
+            total = x[i] * x[i]
+        else:
+            total += math.sin(x[i])
+    return total
+
+
+def inner_reset(x):
+    total = 0.0
+    for i in range(x.size):
+        for j in range(2):
+            total = total * 0.5 if j == 0 else total + x[i] * x[i]
+    return total
+
+
+def carried_work(x, y):
+    """The work array hands something on from trip to trip: it cannot be made anew."""
+    work = np.zeros(3)
+    total = 0.0
+    for i in range(x.size):
+        for k in range(2):
+            work[k] = x[i] * y
+        work[2] += work[0] * work[1]
+        total += math.sin(work[2])
+    return total
+
+
+def elimination(a, b):
+    a, b = a.copy(), b.copy()
+    n = b.size
+    for k in range(n):
+        for i in range(k + 1, n):
+            factor = a[i, k] / a[k, k]
+            for j in range(k, n):
+                a[i, j] -= factor * a[k, j]
+            b[i] -= factor * b[k]
+    total = 0.0
+    for k in range(n - 1, -1, -1):
+        for j in range(k + 1, n):
+            b[k] -= a[k, j] * b[j]
+        b[k] /= a[k, k]
+        total += b[k]
+    return total
+
+
+def buffers_in_a_loop(x):
+    """Two buffers that an inner loop swaps, made outside of the outer loop: one memory for all."""
+    u, v = x.copy(), x.copy()
+    total = 0.0
+    for k in range(2):
+        a, b = u, v
+        for _ in range(3):
+            for i in range(a.size):
+                b[i] = a[i] * a[i] * 0.9
+            a, b = b, a
+        total += a[0] * (k + 1.0)
+    return total
+
+
+def histogram(x, places):
+    bins = np.zeros(4)
+    for i in range(x.size):
+        bins[places[i]] += x[i] * x[i]
+    return bins[0] * bins[1] + bins[3]
+
+
+def trajectory(x0, n):
+    x = np.empty(n + 1)
+    x[0] = x0
+    for i in range(n):
+        x[i + 1] = math.sin(x[i]) + x[i]
+    total = 0.0
+    for i in range(n + 1):
+        total += x[i] * x[i]
+    return total
+
+
+LOOPS = {
+    "sum_of_sines": (sum_of_sines, (RNG.random(5),)),
+    "mixture": (mixture, (RNG.random(4), RNG.random(3), 0.7)),
+    "two_parameters": (two_parameters, (0.3, 0.8, RNG.random(4))),
+    "needs_the_sum": (needs_the_sum, (RNG.random(4),)),
+    "recurrence": (recurrence, (RNG.random(4),)),
+    "prefix": (prefix, (RNG.random(4),)),
+    "conditional_reset": (conditional_reset, (RNG.random(6),)),
+    "inner_reset": (inner_reset, (RNG.random(3),)),
+    "carried_work": (carried_work, (RNG.random(4), 0.4)),
+    "elimination": (elimination, (RNG.random((4, 4)) + 4.0 * np.eye(4), RNG.random(4))),
+    "buffers_in_a_loop": (buffers_in_a_loop, (RNG.random(3),)),
+    "histogram": (histogram, (RNG.random(5), np.array([0, 3, 1, 1, -1]))),
+    "trajectory": (trajectory, (0.4, 4)),
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_loops(name):
+    f, args = LOOPS[name]
+    check_transforms(read(f, *args), list(args), order=2)
+
+
+def test_a_loop_that_does_not_run_allocates_nothing():
+    def f(x, n, m):
+        total = 0.0
+        for i in range(n):
+            work = np.zeros(m)
+            for k in range(m):
+                work[k] = x * k
+            total += work[0] * work[m - 1]
+        return total
+
+    assert nf.grad(f)(2.0, 0, -3) == 0.0
+    assert nf.grad(f)(2.0, 1, 3) == 0.0
+
+
+@pytest.mark.parametrize("name", ["sum_of_sines", "mixture", "two_parameters"])
+def test_sweeps_are_fused(name):
+    """One loop over the points, and no array as long as they are many."""
+    f, args = LOOPS[name]
+    fn = gradient(f, *args)
+    assert len([s for s in fn.block.stmts if isinstance(s, For)]) == 1
+    assert not backward(fn)
+
+
+@pytest.mark.parametrize("name", ["recurrence", "prefix", "conditional_reset", "inner_reset"])
+def test_what_carries_a_dependence_counts_down(name):
+    f, args = LOOPS[name]
+    assert backward(gradient(f, *args))
+
+
+def test_sweeps_that_need_the_sum_stay_apart():
+    f, args = LOOPS["needs_the_sum"]
+    fn = gradient(f, *args)
+    assert len([s for s in fn.block.stmts if isinstance(s, For)]) == 2
+    assert not backward(fn)
+
+
+# ---- allocations -------------------------------------------------------------------------------
+
+
+def test_work_arrays_are_made_once():
+    f, args = LOOPS["mixture"]
+    fn = gradient(f, *args)
+    inside = [t for s in fn.block.stmts for r in regions(s) for t in walk(r)]
+    assert not [s for s in inside if isinstance(s, Alloc)]
+
+
+# ---- parallel loops ----------------------------------------------------------------------------
+
+
+def dense(x, w, a):
+    total = 0.0
+    for i in prange(x.shape[0]):
+        inner = a
+        for j in range(w.size):
+            inner += x[i, j] * w[j]
+        total += math.tanh(inner)
+    return total
+
+
+def independent(x):
+    y = np.empty(x.size)
+    for i in prange(x.size):
+        y[i] = math.exp(x[i])
+    return y.sum()
+
+
+def shifted(x):
+    y = np.zeros(x.size)
+    for i in prange(x.size):
+        y[i] = x[i] * x[i - 1]
+    return y[0] * y[1] + y[3]
+
+
+def permuted(x, places):
+    y = np.zeros(x.size)
+    for i in prange(x.size):
+        y[places[i]] = x[places[i]] * x[places[0]]
+    return y[0] * y[1] + y[3]
+
+
+def largest(x):
+    found = 0.0
+    for i in prange(x.size):
+        found = max(found, x[i] * x[i])
+    return found
+
+
+def product(x):
+    found = 1.0
+    for i in prange(x.size):
+        found *= x[i]
+    return found
+
+
+def steps_in_parallel(x):
+    """A loop whose trips are counted in each iteration: its tape grows."""
+    total = 0.0
+    for i in prange(x.size):
+        y = x[i]
+        while y > 0.1:
+            y = y * y * 0.9
+        total += y
+    return total
+
+
+PARALLEL = {
+    "dense": (dense, (RNG.random((7, 3)), RNG.random(3), 0.2)),
+    "independent": (independent, (RNG.random(5),)),
+    "shifted": (shifted, (RNG.random(6),)),
+    "permuted": (permuted, (RNG.random(4), np.array([2, 0, 3, 1]))),
+    "largest": (largest, (RNG.random(5),)),
+    "product": (product, (RNG.random(4) + 0.5,)),
+    "steps_in_parallel": (steps_in_parallel, (RNG.random(4),)),
+}
+
+
+@pytest.mark.parametrize("name", PARALLEL)
+def test_parallel_loops(name):
+    f, args = PARALLEL[name]
+    check_transforms(read(njit(parallel=True)(f), *args), list(args), order=2)
+
+
+@pytest.mark.parametrize("name", PARALLEL)
+def test_parallel_loops_compiled(name):
+    """On threads, against the same function on one; bitwise the same twice."""
+    f, args = PARALLEL[name]
+    argnums = tuple(i for i, a in enumerate(args) if np.asarray(a).dtype == float)
+    both = nf.value_and_grad(njit(parallel=True)(f), argnums=argnums)
+    value, gradient = both(*args)
+    expected, serial = nf.value_and_grad(f, argnums=argnums)(*args)
+    np.testing.assert_allclose(value, expected, rtol=1e-14)
+    tangents = tuple(RNG.standard_normal(np.shape(a))[()] for a in serial)
+    for g, h, again in zip(gradient, serial, both(*args)[1], strict=True):
+        np.testing.assert_allclose(g, h, rtol=1e-13)
+        np.testing.assert_array_equal(g, again)
+    directions = tuple(
+        tangents[argnums.index(i)] if i in argnums else None for i in range(len(args))
+    )
+    _, tangent = nf.jvp(njit(parallel=True)(f), args, directions)
+    right = sum(np.sum(g * t) for g, t in zip(serial, tangents))
+    np.testing.assert_allclose(tangent, right, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "parallel"),
+    [("dense", 2), ("independent", 2), ("largest", 0), ("product", 0), ("steps_in_parallel", 0)],
+)
+def test_which_loops_stay_parallel(name, parallel):
+    f, args = PARALLEL[name]
+    fn = gradient(njit(parallel=True)(f), *args)
+    assert sum(loop.parallel for loop in loops(fn)) == parallel
+
+
+def test_each_thread_keeps_its_own_work_array():
+    def f(x):
+        total = 0.0
+        for i in prange(x.size):
+            work = np.empty(2)
+            work[0] = x[i]
+            work[1] = work[0] * work[0]
+            total += work[1] * work[0]
+        return total
+
+    fn = optimise(read(njit(parallel=True)(f), RNG.random(4)))
+    (loop,) = [s for s in loops(fn) if s.parallel]
+    assert [s for s in walk(loop.body) if isinstance(s, Alloc)]
+
+
+def test_snapshots_at_full_size():
+    """Compiled: a stencil on swapped buffers, against differences along a direction."""
+    u, v = RNG.random(300), RNG.standard_normal(300)
+    g = nf.grad(swapped)(u, 0.1, 50)
+    h = 1e-6
+    expected = (swapped(u + h * v, 0.1, 50) - swapped(u - h * v, 0.1, 50)) / (2 * h)
+    np.testing.assert_allclose(g @ v, expected, rtol=1e-6)
