@@ -10,6 +10,7 @@ from numbaflux.api.check import check_grads
 from numbaflux.api.checkpoint import checkpoint
 from numbaflux.api.custom import custom_jvp, custom_vjp, stop_gradient
 from numbaflux.api.dispatcher import source
+from numbaflux.api.memory import keep_memory
 from numbaflux.api.public import (
     adjoint,
     grad,
@@ -48,6 +49,7 @@ __all__ = [
     "jacobian",
     "jacrev",
     "jvp",
+    "keep_memory",
     "source",
     "stop_gradient",
     "tangent",

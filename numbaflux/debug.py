@@ -35,23 +35,27 @@ VERIFY = os.environ.get("NUMBAFLUX_VERIFY", "0") not in ("", "0")
 
 _printed: ContextVar[frozenset[str]] = ContextVar("printed", default=PRINT)
 _verified: ContextVar[bool] = ContextVar("verified", default=VERIFY)
+_skipped: ContextVar[frozenset[str]] = ContextVar("skipped", default=frozenset())
 _looking: ContextVar[bool] = ContextVar("looking", default=False)
 
 
 @contextmanager
-def debug(print_after: str = "", verify: bool | None = None) -> Iterator[None]:
+def debug(print_after: str = "", verify: bool | None = None, skip: str = "") -> Iterator[None]:
     """Print the IR (to stderr) after the stages named, and verify it after every stage.
 
-    `print_after`: names separated by commas, or "all". Holds for what is compiled inside, in this
-    thread; what is compiled already is not compiled again.
+    `print_after`: names separated by commas, or "all". `skip`: passes over loops to leave out, to
+    see what they are worth. Holds for what is compiled inside, in this thread; what is compiled
+    already is not compiled again.
     """
     printed = _printed.set(_printed.get() | _names(print_after))
     verified = _verified.set(_verified.get() if verify is None else verify)
+    skipped = _skipped.set(_skipped.get() | _names(skip))
     try:
         yield
     finally:
         _printed.reset(printed)
         _verified.reset(verified)
+        _skipped.reset(skipped)
 
 
 def stage(make: Callable[P, Function]) -> Callable[P, Function]:
@@ -62,6 +66,11 @@ def stage(make: Callable[P, Function]) -> Callable[P, Function]:
         return after(make.__name__, make(*args, **kwargs))
 
     return staged
+
+
+def skipped(stage: str) -> bool:
+    """Whether a pass is to be left out."""
+    return stage in _skipped.get()
 
 
 def after(stage: str, fn: Function) -> Function:

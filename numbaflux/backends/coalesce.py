@@ -107,7 +107,7 @@ class Liveness:
         around = self._around
         if isinstance(stmt, For) and stmt.parallel:
             self._around = stmt
-        turn = after | set(params) | set(counter) | set(free(body))
+        turn = after | set(params) | set(counter) | self._read(free(body))
         asked = self._read(body.yields[:1]) if isinstance(stmt, While) else set()
         inside = self._block(body, params, turn | asked)
         self._around = around

@@ -1,7 +1,8 @@
 """Which statements disappear into the expression that uses their result.
 
 A pure statement whose result is used once, in its own block, may be written where it is used, if
-what it reads is still unchanged there.  note [Clobber]: of memory, only a write of the same
+what it reads is still unchanged there.  An integer moved by a constant is written wherever it is
+used: `u[i + 1]` reads well, and LLVM proves that such an index is not negative.  note [Clobber]: of memory, only a write of the same
 element type can change what a Load reads, for no two arrays of different types share memory.
 """
 
@@ -9,14 +10,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from numbaflux.backends.naming import is_temporary
 from numbaflux.ir.nodes import (
+    I64,
     Accumulate,
     Array,
     Atom,
     Block,
     Call,
+    Const,
     Dim,
     Extern,
     Function,
@@ -45,10 +49,20 @@ def inlined(fn: Function) -> Inlined:
     found: Inlined = {}
     for block in _blocks(fn.block):
         found.update(_Candidates(block, counts).chosen())
+    found.update((s.result, s) for s in walk(fn.block) if _moved(s))
     for stmt in walk(fn.block):
         if isinstance(stmt, While) and _asks_before(stmt, found):
             found = {v: s for v, s in found.items() if v is not stmt.body.yields[0]}
     return found
+
+
+def _moved(stmt: Stmt) -> TypeGuard[Prim]:
+    """Whether a statement is x + c or x - c, of an integer."""
+    match stmt:
+        case Prim(result=Var(type=type), op="add" | "sub", args=(Var() as x, Const())):
+            return type == I64 and x.type == I64
+        case _:
+            return False
 
 
 def _asks_before(loop: While, found: Inlined) -> bool:

@@ -103,7 +103,8 @@ def graph(typed: Typed) -> Graph:
         label: frozenset(c for c, d in idoms.items() if d == label and c != entry)
         for label in order
     }
-    loops = _with_first_blocks(_loops(order, before, idoms), parts)
+    loops = _with_raises(_loops(order, before, idoms), parts, before)
+    loops = _with_first_blocks(loops, parts)
     for part in parts.values():
         if part.iteration is not None:
             _check_iterator(part, loops, sources, typed)
@@ -356,6 +357,17 @@ def _dominates(a: int, b: int, idoms: dict[int, int]) -> bool:
     while b not in (a, idoms[b]):
         b = idoms[b]
     return a == b
+
+
+def _with_raises(
+    loops: dict[int, Labels], parts: Parts, before: dict[int, Labels]
+) -> dict[int, Labels]:
+    """The loops with the blocks that raise and are reached from inside only: nothing comes out."""
+    raises = {n for n, p in parts.items() if isinstance(p.end, ir.StaticRaise | ir.DynamicRaise)}
+    return {
+        header: inside | {n for n in raises if before[n] and before[n] <= inside}
+        for header, inside in loops.items()
+    }
 
 
 def _with_first_blocks(loops: dict[int, Labels], parts: Parts) -> dict[int, Labels]:

@@ -281,36 +281,40 @@ def _inside(b: Builder, plan: _Plan) -> None:
 
 
 def _borders(b: Builder, plan: _Plan) -> None:
-    """The updates of elements near the ends of an axis, which do not get all of them."""
+    """The updates of elements near the ends of an axis, which do not get all of them.
+
+    A nest for each axis: near its ends, away from those of the axes before, anywhere on the others.
+    """
     counts = [_atom(b, form) for form in plan.counts]
-    with ExitStack() as stack:
-        at: list[Atom] = []
-        inner: Atom = Const(True, BOOL)  # away from the ends of the axes so far
-        for d, (n, k) in enumerate(zip(counts, plan.nest.counters)):
-            width = index(plan.high(d) - plan.low(d))
-            if d < len(counts) - 1:
-                at.append(stack.enter_context(b.for_(n, index=k.name)).k)
-                inner = b.prim("and", inner, _between(b, at[d], width, b.sub(n, width)))
-                continue
-            ends = b.add(width, width)
-            few = b.select(inner, b.prim("min", n, ends), n)
-            j = stack.enter_context(b.for_(few, index=k.name)).k
-            skipped = b.prim("max", b.sub(n, ends), index(0))
-            far = b.prim("and", inner, b.prim("ge", j, width))
-            at.append(b.add(j, b.select(far, skipped, index(0))))
-        for update in plan.updates:
-            _border(b, plan, counts, update, at)
+    widths = [plan.high(d) - plan.low(d) for d in range(len(counts))]
+    for near in range(len(counts)):
+        if not widths[near]:
+            continue
+        with ExitStack() as stack:
+            at: list[Atom] = []
+            for d, (n, width, k) in enumerate(zip(counts, widths, plan.nest.counters)):
+                ends = b.sub(n, index(2 * width))
+                trips = n if d > near else ends if d < near else b.prim("min", n, index(2 * width))
+                j = stack.enter_context(b.for_(trips, index=k.name)).k
+                if d == near:
+                    far = b.prim("ge", j, index(width))
+                    j = b.add(j, b.select(far, b.prim("max", ends, index(0)), index(0)))
+                at.append(j if d >= near else b.add(j, index(width)))
+            for update in plan.updates:
+                _border(b, plan, counts, update, at, near)
 
 
-def _border(b: Builder, plan: _Plan, counts: list[Atom], update: _Update, at: list[Atom]) -> None:
-    """One update at one trip, if the element is not one of those inside."""
+def _border(
+    b: Builder, plan: _Plan, counts: list[Atom], update: _Update, at: list[Atom], first: int
+) -> None:
+    """One update at one trip, if the element is not one of those inside; axes before are."""
     elements = [b.add(k, index(c)) for k, c in zip(at, update.offset)]
     inside: Atom = Const(True, BOOL)
     for d, (k, n) in enumerate(zip(at, counts)):  # high <= k + offset < n + low, 0 <= k < n
         from_low, to_high = plan.high(d) - update.offset[d], plan.low(d) - update.offset[d]
-        if from_low:
+        if d >= first and from_low:
             inside = b.prim("and", inside, b.prim("ge", k, index(from_low)))
-        if to_high:
+        if d >= first and to_high:
             inside = b.prim("and", inside, b.prim("lt", k, b.add(n, index(to_high))))
     with b.arm() as nothing:
         pass
@@ -318,11 +322,6 @@ def _border(b: Builder, plan: _Plan, counts: list[Atom], update: _Update, at: li
         value = _value(b, plan, update, at)
         b.accumulate(plan.array, _place(b, plan, elements), value)
     b.if_(b.prim("not", inside), then.block, nothing.block)
-
-
-def _between(b: Builder, x: Atom, low: Atom, high: Atom) -> Atom:
-    """low <= x < high"""
-    return b.prim("and", b.prim("ge", x, low), b.prim("lt", x, high))
 
 
 def _without(stmt: Stmt, gone: set[Accumulate]) -> Iterator[Stmt]:

@@ -51,7 +51,7 @@ from numbaflux.ir.nodes import (
     Var,
 )
 from numbaflux.ir.ops import EXPENSIVE, VECTOR
-from numbaflux.ir.walk import defs, map_atoms, map_defs, map_regions, regions, uses
+from numbaflux.ir.walk import defs, map_atoms, map_defs, map_regions, regions, uses, walk
 from numbaflux.passes.dependence import Access, Dependence, accesses
 from numbaflux.passes.hoist import hoist
 
@@ -66,6 +66,8 @@ SCALAR = (EXPENSIVE - set(VECTOR)) | {"floordiv", "mod", "fmod"}  # not over vec
 @stage
 def vectorise(fn: Function) -> Function:
     """The function with elementary functions over vectors where they can be."""
+    if not any(isinstance(s, Prim) and s.op in VECTOR for s in walk(fn.block)):
+        return fn
     return hoist(replace(fn, block=_Vectorise(Dependence(fn)).block(fn.block)))
 
 

@@ -363,9 +363,7 @@ def descended(b: Builder, loop: For, state: State, plan: Plan, stacks: Stacks) -
     """The loop, a For over the snapshots with the trips between them inside."""
     carried = [p.name for p in loop.body.params[1:]]
     inner = Builder(loop.loc)
-    with inner.for_(
-        plan.slots, [index(0), *loop.inits], "slot", ["block", *carried]
-    ) as outer:
+    with inner.for_(plan.slots, [index(0), *loop.inits], "slot", ["block", *carried]) as outer:
         block, *values = outer.carried
         store(inner, stacks, outer.k, block, parts(state, values, state.written))
         left, more = inner.sub(plan.blocks, block), inner.sub(plan.slots, outer.k)

@@ -21,7 +21,7 @@ PURE = ("noinline", "nounwind", "readnone", "willreturn")
 
 
 def beyond(k: Kind, name: str) -> Any:
-    """(x, y) -> libm's `name` of x where |x| > HUGE, else y."""
+    """(x, y) -> libm's `name` of x, in double precision, where |x| > HUGE, else y."""
     (limit,) = k.constants("HUGE")
 
     @intrinsic
@@ -43,9 +43,12 @@ def _scalar(module: Any, kind: Any, name: str, limit: float) -> Any:
     mappings = ",".join(f"_ZGV_LLVM_N{n}vv_{full}({full}_x{n})" for n in LANES)
     variants = f'"vector-function-abi-variant"="{mappings}"'
     function, builder, far = _begin(module, kind, full, limit, (*PURE, variants))
-    libm = module.declare_intrinsic(f"llvm.{name}", [kind])
+    double = ir.DoubleType()
+    libm = module.declare_intrinsic(f"llvm.{name}", [double])
     with builder.if_then(far, likely=False):
-        builder.ret(builder.call(libm, function.args[:1]))
+        x = function.args[0]
+        y = builder.call(libm, [x if kind == double else builder.fpext(x, double)])
+        builder.ret(y if kind == double else builder.fptrunc(y, kind))
     builder.ret(function.args[1])
     _keep(module, [_vector(module, kind, n, f"{full}_x{n}", limit, function) for n in LANES])
     return function

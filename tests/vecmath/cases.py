@@ -95,7 +95,7 @@ def ulps(found: np.ndarray, exact: list[Any]) -> np.ndarray:
     """|found - exact| in units of the last place of the exact value, mpmath's numbers."""
     kind = found.dtype.type
     high = np.array([float(e) for e in exact])
-    low = np.array([float(e - mp.mpf(h)) for e, h in zip(exact, high)])
     size = np.maximum(np.abs(high), float(np.finfo(kind).tiny))
-    last = np.exp2(np.floor(np.log2(size)) + 1 - np.finfo(kind).nmant - 1)
-    return np.abs((found.astype(float) - high) - low) / last
+    last = np.frexp(size)[1] - 1 - np.finfo(kind).nmant  # exponent of the last place
+    low = [float(mp.ldexp(e - mp.mpf(h), -int(k))) for e, h, k in zip(exact, high, last)]
+    return np.abs(np.ldexp(found.astype(float) - high, -last) - low)
