@@ -9,6 +9,7 @@ loops that can run over vectors call `numbaflux.vecmath`, whose values differ by
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from operator import index
@@ -48,6 +49,17 @@ def _chunk(chunk: Any) -> int | None:
     if chunk is None or (hasattr(chunk, "__index__") and index(chunk) in CHUNKS):
         return None if chunk is None else index(chunk)
     raise TypeError(f"chunk is one of {', '.join(map(str, CHUNKS))}, not {chunk!r}")
+
+
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def _bytes(memory: str | int | None) -> int | None:
+    """A budget of memory in bytes."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B|)\s*", f"{memory}", re.IGNORECASE)
+    if memory is not None and found is None:
+        raise TypeError(f"memory is a number of bytes or a string like '2 GB', not {memory!r}")
+    return None if found is None else int(float(found[1]) * UNITS[found[2].upper()])
 
 
 def _entries(transform: str, name: str, given: Any) -> tuple:
@@ -102,6 +114,7 @@ def grad(
     argnums: Argnums = 0,
     has_aux: bool = False,
     out: bool = False,
+    memory: str | int | None = None,
     **options: Any,
 ) -> Derivative:
     """∂f/∂x for a scalar f, by one forward and one reverse sweep.
@@ -116,6 +129,10 @@ def grad(
     element for a scalar, a tuple for several), which is overwritten with it and saves handing over
     a new one. What is left of the result is returned: None, or aux.
 
+    With `memory` ("2 GB", or bytes) what is kept for the reverse sweep takes about so much at most:
+    if on entry more would be needed, the outermost loops run as if marked with `nf.checkpoint`,
+    with as many slots as fit. There are two versions of the code then, which compile longer.
+
     Raises TypeError if f's output is not a floating point scalar (use `jacrev` or `vjp`) or an
     argument is not floating point; `UnsupportedError` for a construct that has no derivative here.
 
@@ -126,7 +143,8 @@ def grad(
     >>> nf.grad(df)(2)
     6.0
     """
-    return derivative(OfArguments("grad", _argnums(argnums), has_aux, out=out), f, **options)
+    transform = OfArguments("grad", _argnums(argnums), has_aux, out=out, memory=_bytes(memory))
+    return derivative(transform, f, **options)
 
 
 def value_and_grad(
@@ -134,6 +152,7 @@ def value_and_grad(
     argnums: Argnums = 0,
     has_aux: bool = False,
     out: bool = False,
+    memory: str | int | None = None,
     **options: Any,
 ) -> Derivative:
     """(f(x), ∂f/∂x) of a scalar f, for the price of the gradient.
@@ -145,7 +164,8 @@ def value_and_grad(
     >>> nf.value_and_grad(lambda x: x**3)(2.0)
     (8.0, 12.0)
     """
-    transform = OfArguments("value_and_grad", _argnums(argnums), has_aux, out=out)
+    limit = _bytes(memory)
+    transform = OfArguments("value_and_grad", _argnums(argnums), has_aux, out=out, memory=limit)
     return derivative(transform, f, **options)
 
 

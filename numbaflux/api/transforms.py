@@ -38,6 +38,7 @@ class OfArguments:
     has_aux: bool = False
     chunk: int | None = None  # of forward mode: columns of the Jacobian a run
     out: bool = False  # the gradient goes into one more argument, the last
+    memory: int | None = None  # bytes that what is kept for the reverse sweep may take
 
     @property
     def positions(self) -> tuple[int, ...]:
@@ -55,10 +56,12 @@ class OfArguments:
         single = isinstance(self.argnums, int)
         match self.name:
             case "grad":
-                made = compose.grad(program, self.positions, single, self.has_aux)
+                made = compose.grad(program, self.positions, single, self.has_aux, self.memory)
                 return self._into(made, 0, arg_types)
             case "value_and_grad":
-                made = compose.value_and_grad(program, self.positions, single, self.has_aux)
+                made = compose.value_and_grad(
+                    program, self.positions, single, self.has_aux, self.memory
+                )
                 return self._into(made, 1, arg_types)
             case "jacfwd":
                 return jacobians.jacfwd(program, self.positions, single, self.chunk)

@@ -49,7 +49,10 @@ def inlined(fn: Function) -> Inlined:
     found: Inlined = {}
     for block in _blocks(fn.block):
         found.update(_Candidates(block, counts).chosen())
-    found.update((s.result, s) for s in walk(fn.block) if _moved(s))
+    carried = {a for block in _blocks(fn.block) for a in block.yields}
+    moved = {s.result: s for s in walk(fn.block) if _moved(s) and s.result not in carried}
+    base = {s.args[0] for s in moved.values()}  # has a name: it is read wherever the sum is
+    found = {v: s for v, s in found.items() if v not in base} | moved
     for stmt in walk(fn.block):
         if isinstance(stmt, While) and _asks_before(stmt, found):
             found = {v: s for v, s in found.items() if v is not stmt.body.yields[0]}

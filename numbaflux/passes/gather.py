@@ -15,7 +15,7 @@ stores of such a nest are done in a loop of their own, after the sums.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -223,9 +223,9 @@ def _access(stmt: Load | Store | Accumulate) -> Access:
     return Access(stmt.array, stmt.index, not isinstance(stmt, Load), isinstance(stmt, Accumulate))
 
 
-def _slice(nest: _Nest, update: Accumulate) -> list[Stmt]:
-    """The statements of a nest that compute the value of an update."""
-    wanted, found = {update.value}, []
+def _slice(nest: _Nest, *updates: Accumulate) -> list[Stmt]:
+    """The statements of a nest that compute the values of updates."""
+    wanted, found = {update.value for update in updates}, []
     for stmt in reversed(nest.stmts):
         if not wanted.isdisjoint(defs(stmt)):
             wanted.update(uses(stmt))
@@ -236,12 +236,15 @@ def _slice(nest: _Nest, update: Accumulate) -> list[Stmt]:
 # ---- what it becomes ---------------------------------------------------------------------------
 
 
-def _value(b: Builder, plan: _Plan, update: _Update, at: Iterable[Atom]) -> Atom:
-    """The value of an update at other counters."""
-    stmts = tuple(_slice(plan.nest, update.stmt))
-    block, _ = clone(Block((), stmts, (update.stmt.value,)), dict(zip(plan.nest.counters, at)))
+def _values(
+    b: Builder, plan: _Plan, updates: Sequence[_Update], at: Iterable[Atom]
+) -> tuple[Atom, ...]:
+    """The values of updates at other counters."""
+    stmts = [u.stmt for u in updates]
+    body = Block((), tuple(_slice(plan.nest, *stmts)), tuple(s.value for s in stmts))
+    block, _ = clone(body, dict(zip(plan.nest.counters, at)))
     b.stmts += block.stmts
-    return block.yields[0]
+    return block.yields
 
 
 def _place(b: Builder, plan: _Plan, elements: Iterable[Atom]) -> tuple[Atom, ...]:
@@ -273,7 +276,7 @@ def _inside(b: Builder, plan: _Plan) -> None:
         total: Atom | None = None
         for update in plan.updates:
             at = [b.add(q[d], index(plan.high(d) - update.offset[d])) for d in rank]
-            term = _value(b, plan, update, at)
+            (term,) = _values(b, plan, [update], at)
             total = term if total is None else b.add(total, term)
         assert total is not None
         elements = [b.add(q[d], index(plan.high(d))) for d in rank]
@@ -300,15 +303,21 @@ def _borders(b: Builder, plan: _Plan) -> None:
                     far = b.prim("ge", j, index(width))
                     j = b.add(j, b.select(far, b.prim("max", ends, index(0)), index(0)))
                 at.append(j if d >= near else b.add(j, index(width)))
-            for update in plan.updates:
-                _border(b, plan, counts, update, at, near)
+            values = _values(b, plan, plan.updates, at)
+            for update, value in zip(plan.updates, values):
+                with b.arm() as nothing:
+                    pass
+                with b.arm() as then:
+                    elements = [b.add(k, index(c)) for k, c in zip(at, update.offset)]
+                    b.accumulate(plan.array, _place(b, plan, elements), value)
+                inside = _inner(b, plan, counts, update, at, near)
+                b.if_(b.prim("not", inside), then.block, nothing.block)
 
 
-def _border(
+def _inner(
     b: Builder, plan: _Plan, counts: list[Atom], update: _Update, at: list[Atom], first: int
-) -> None:
-    """One update at one trip, if the element is not one of those inside; axes before are."""
-    elements = [b.add(k, index(c)) for k, c in zip(at, update.offset)]
+) -> Atom:
+    """Whether an update goes to an element that gets all; on the axes before the first it does."""
     inside: Atom = Const(True, BOOL)
     for d, (k, n) in enumerate(zip(at, counts)):  # high <= k + offset < n + low, 0 <= k < n
         from_low, to_high = plan.high(d) - update.offset[d], plan.low(d) - update.offset[d]
@@ -316,12 +325,7 @@ def _border(
             inside = b.prim("and", inside, b.prim("ge", k, index(from_low)))
         if d >= first and to_high:
             inside = b.prim("and", inside, b.prim("lt", k, b.add(n, index(to_high))))
-    with b.arm() as nothing:
-        pass
-    with b.arm() as then:
-        value = _value(b, plan, update, at)
-        b.accumulate(plan.array, _place(b, plan, elements), value)
-    b.if_(b.prim("not", inside), then.block, nothing.block)
+    return inside
 
 
 def _without(stmt: Stmt, gone: set[Accumulate]) -> Iterator[Stmt]:

@@ -15,6 +15,7 @@ from numbaflux.ir.build import Builder, const, var_of
 from numbaflux.ir.nodes import TEXT, Array, Atom, Const, Function, Scalar, Var
 from numbaflux.ir.trees import Fixed, Leaf, Program, Tree, Tuple, leaves, map_tree, with_leaves
 from numbaflux.passes.alias import written_params
+from numbaflux.transforms.budget import vjp_within
 from numbaflux.transforms.jvp import jvp
 from numbaflux.transforms.memory import add_array, refuse_other_shape, shadow_type, zeros_like
 from numbaflux.transforms.overlap import fresh_shadows, refuse_overlap
@@ -88,26 +89,36 @@ class Pulled:
 
 
 def pull(
-    b: Builder, fn: Function, wrt: tuple[Var, ...], of: list[int], seeds: list[Atom]
+    b: Builder,
+    fn: Function,
+    wrt: tuple[Var, ...],
+    of: list[int],
+    seeds: list[Atom],
+    memory: int | None = None,
 ) -> Pulled:
-    """Run the vjp of `fn` in place of `fn`, into fresh shadows."""
+    """Run the vjp of `fn` in place of `fn`, into fresh shadows; `memory`: its budget, in bytes."""
     shadows = fresh_shadows(b, fn, wrt)
     scalars = [p for p in wrt if not isinstance(p.type, Array)]
-    inner = vjp(fn, [*shadows, *scalars], of)
+    chosen = [*shadows, *scalars]
+    inner = vjp(fn, chosen, of) if memory is None else vjp_within(fn, chosen, of, memory)
     out = b.inline(inner, [*fn.params, *shadows.values(), *seeds])
     n = len(fn.results)
     return Pulled(out[:n], {**shadows, **dict(zip(scalars, out[n:]))})
 
 
 def value_and_grad(
-    program: Program, argnums: tuple[int, ...], single: bool, has_aux: bool = False
+    program: Program,
+    argnums: tuple[int, ...],
+    single: bool,
+    has_aux: bool = False,
+    memory: int | None = None,
 ) -> Program:
     """(value, gradient), or ((value, aux), gradient)."""
     trees = differentiated(program, argnums)
     scalar_output(program, has_aux, "grad")
     fn, b = program.function, Builder(program.function.loc)
     one = const(1, fn.results[0].type)
-    pulled = pull(b, fn, variables(trees), [0], [one])
+    pulled = pull(b, fn, variables(trees), [0], [one], memory)
     value = with_leaves(program.result, pulled.results)
     gradient = picked(
         tuple(map_tree(lambda a: Leaf(pulled.cotangents[a]), t) for t in trees), single
@@ -116,10 +127,14 @@ def value_and_grad(
 
 
 def grad(
-    program: Program, argnums: tuple[int, ...], single: bool, has_aux: bool = False
+    program: Program,
+    argnums: tuple[int, ...],
+    single: bool,
+    has_aux: bool = False,
+    memory: int | None = None,
 ) -> Program:
     """The gradient, or (gradient, aux)."""
-    both = value_and_grad(program, argnums, single, has_aux)
+    both = value_and_grad(program, argnums, single, has_aux, memory)
     assert isinstance(both.result, Tuple)
     value, gradient = both.result.items
     if has_aux:

@@ -48,7 +48,7 @@ from numbaflux.passes.counters import counters, key_of
 from numbaflux.passes.simplify import simplify
 from numbaflux.passes.sink import sink
 from numbaflux.rules.table import Sym, contribution, has_partial
-from numbaflux.transforms import calls, checkpoint, custom
+from numbaflux.transforms import calls, checkpoint, custom, rewind
 from numbaflux.transforms.memory import (
     add_array,
     clear_array,
@@ -254,7 +254,7 @@ class Reverse:
             case If():
                 reverse_if(self, stmt)
             case For() if key_of(stmt) in self.given.checkpointed:
-                checkpoint.reverse(self, self.given.checkpointed[key_of(stmt)], vjp)
+                rewind.reverse(self, self.given.checkpointed[key_of(stmt)], vjp)
             case For():
                 reverse_for(self, stmt)
             case While():

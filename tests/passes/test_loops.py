@@ -370,7 +370,7 @@ def test_loops(name):
 def test_a_loop_that_does_not_run_allocates_nothing():
     def f(x, n, m):
         total = 0.0
-        for i in range(n):
+        for _ in range(n):
             work = np.zeros(m)
             for k in range(m):
                 work[k] = x * k
@@ -401,6 +401,53 @@ def test_sweeps_that_need_the_sum_stay_apart():
     fn = gradient(f, *args)
     assert len([s for s in fn.block.stmts if isinstance(s, For)]) == 2
     assert not backward(fn)
+
+
+# ---- skip --------------------------------------------------------------------------------------
+
+
+def nearest(points, centres, weight):
+    total = 0.0
+    for i in range(points.shape[0]):
+        found = math.inf
+        for j in range(centres.shape[0]):
+            distance = 0.0
+            for k in range(points.shape[1]):
+                distance += (points[i, k] - centres[j, k]) ** 2 * weight
+            found = min(found, distance)
+        total += found
+    return total
+
+
+def largest_of_two(x):
+    """The loop adds to what it is given whichever side was chosen."""
+    total = 0.0
+    for i in range(x.shape[0]):
+        a, b = 0.0, 0.0
+        for k in range(x.shape[1]):
+            a += x[i, k] * x[i, k]
+            b += math.sin(x[i, k])
+        total += max(a, b) + 0.1 * a
+    return total
+
+
+SKIPPED = {
+    "nearest": (nearest, (RNG.random((4, 2)), RNG.random((3, 2)), 0.7)),
+    "largest_of_two": (largest_of_two, (RNG.random((3, 3)),)),
+}
+
+
+@pytest.mark.parametrize("name", SKIPPED)
+def test_loops_that_pass_zeros_on(name):
+    f, args = SKIPPED[name]
+    check_transforms(read(f, *args), list(args), order=2)
+
+
+@pytest.mark.parametrize(("name", "skipped"), [("nearest", True), ("largest_of_two", False)])
+def test_which_loops_are_skipped(name, skipped):
+    f, args = SKIPPED[name]
+    arms = [s.then for s in walk(gradient(f, *args).block) if isinstance(s, If)]
+    assert any(isinstance(s, For) for arm in arms for s in arm.stmts) == skipped
 
 
 # ---- allocations -------------------------------------------------------------------------------

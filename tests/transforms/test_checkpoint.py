@@ -1,4 +1,4 @@
-"""Checkpointed loops: the same derivatives as without the mark, with few snapshots and few trips."""
+"""Checkpointed loops: the derivatives of unmarked ones, from few snapshots, in few trips."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from numba import njit, typeof
 import numbaflux as nf
 from numbaflux import runtime
 from numbaflux.frontend import read
-from numbaflux.ir.build import index
+from numbaflux.ir.build import Builder, index
 from numbaflux.ir.interp import interpret
 from numbaflux.ir.nodes import For, Function
 from numbaflux.ir.ops import OPS, ROUTINES
@@ -20,7 +20,7 @@ from numbaflux.ir.walk import map_regions, walk
 from numbaflux.passes import optimise
 from numbaflux.passes.counters import key_of
 from numbaflux.transforms import checkpoint
-from numbaflux.transforms.vjp import sweeps, vjp
+from numbaflux.transforms.vjp import vjp
 from tests.fuzz.checks import close, run
 from tests.fuzz.generator import arguments, build, generate
 from tests.transforms.checkpointed import PROGRAMS
@@ -81,7 +81,7 @@ def test_against_differences_to_second_order(name, monkeypatch):
 def test_random_programs(monkeypatch):
     """The loops of random programs, marked at random."""
     checked = 0
-    for number in range(40):
+    for number in range(16):
         rng = np.random.default_rng(number)
         monkeypatch.setattr(checkpoint, "BLOCK", int(rng.integers(1, 4)))
         f, args = build(generate(number, 10)), arguments(number)
@@ -95,7 +95,7 @@ def test_random_programs(monkeypatch):
             continue
         checked += bool(chosen)
         close(found, pulled(fn, args), 1e-9)
-    assert checked > 20
+    assert checked > 8
 
 
 # ---- the schedule ------------------------------------------------------------------------------
@@ -186,9 +186,11 @@ def test_blocks_are_shorter_where_a_trip_does_more():
 
 def block_size(f, u) -> int:
     fn = function(f, (u, 5, 2))
-    s = sweeps(fn, fn.params[:1])
-    size = next(v for p in s.forward for v in getattr(p, "args", ()) if "size" in str(v))
-    block = replace(fn.block, stmts=s.forward, yields=(size,))
+    b = Builder()
+    (loop,) = (s for s in fn.block.stmts if isinstance(s, For))
+    size = checkpoint.planned(b, loop).size
+    before = fn.block.stmts[: fn.block.stmts.index(loop)]
+    block = replace(fn.block, stmts=(*before, *b.stmts), yields=(size,))
     return int(interpret(replace(fn, block=block), [u.copy(), 5, 2])[0])
 
 
@@ -200,7 +202,9 @@ def test_compiled(name, monkeypatch):
     """What compiled code computes is what the interpreter says."""
     monkeypatch.setattr(checkpoint, "BLOCK", 2)
     f, args = PROGRAMS[name]
-    derivative = nf.value_and_grad(f, [i for i, a in enumerate(args) if not isinstance(a, int)])
+    derivative = nf.value_and_grad(
+        f, tuple(i for i, a in enumerate(args) if not isinstance(a, int))
+    )
     program = derivative.numbaflux_program(tuple(typeof(a) for a in args))
     after, expected = run(optimise(program.function), args)
     given = [a.copy() if isinstance(a, np.ndarray) else a for a in args]
@@ -293,13 +297,13 @@ def test_arrays_that_overlap():
     with pytest.raises(ValueError, match="arrays p and q of a checkpointed loop overlap"):
         nf.grad(lambda x, n: steps(x[:2], x[1:], n))(x.copy(), 3)
     slope = nf.grad(lambda x, n: steps(x[:2], x[2:], n))(x.copy(), 3)
-    assert np.count_nonzero(slope) == 4
+    np.testing.assert_allclose(slope, [0.0, 0.2, 0.5, 0.0])
 
 
 def refusal(f, *args):
     with pytest.raises(nf.UnsupportedError) as caught:
         nf.grad(f)(*args)
-    assert caught.value.loc.file == __file__
+    assert caught.value.loc is not None and caught.value.loc.file == __file__
     return caught.value.what
 
 
