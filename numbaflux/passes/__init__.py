@@ -10,12 +10,13 @@ from numbaflux.passes.fuse import fuse
 from numbaflux.passes.gather import gather
 from numbaflux.passes.hoist import hoist
 from numbaflux.passes.order import order
+from numbaflux.passes.promote import promote
 from numbaflux.passes.simplify import count, simplify
 from numbaflux.passes.skip import skip
 from numbaflux.passes.threads import threads
 
 # What makes derivatives fast, in this order; each does nothing where it does not apply.
-LOOP_PASSES = (order, fuse, contract, gather, threads, chain, skip, hoist)
+LOOP_PASSES = (order, fuse, contract, gather, promote, threads, chain, skip, hoist)
 
 
 def optimise(fn: Function) -> Function:

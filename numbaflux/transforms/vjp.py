@@ -45,6 +45,7 @@ from numbaflux.ir.walk import substitute
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.activity import Activity
 from numbaflux.passes.counters import counters, key_of
+from numbaflux.passes.induction import induction
 from numbaflux.passes.simplify import simplify
 from numbaflux.passes.sink import sink
 from numbaflux.rules.table import Sym, contribution, has_partial
@@ -110,7 +111,7 @@ def sweeps(
 ) -> Sweeps:
     """The two sweeps of `fn` apart; `repeated`: for a reverse sweep that runs several times."""
     wrt = tuple(wrt)
-    fn = sink(accumulate(simplify(fn)))
+    fn = sink(accumulate(simplify(induction(simplify(fn)))))
     which = range(len(fn.results)) if of is None else of
     outputs = [fn.results[i] for i in which if fn.results[i].type.is_float]
     marked = checkpoint.prepare(fn, wrt, outputs, repeated)

@@ -13,7 +13,7 @@ import pytest
 from numba import njit, prange
 
 import numbaflux as nf
-from numbaflux.ir.nodes import Accumulate, Alloc, For, Function, If, Prim
+from numbaflux.ir.nodes import I64, Accumulate, Alloc, Const, For, Function, If, Prim
 from numbaflux.ir.walk import regions, walk
 from numbaflux.passes import optimise
 from numbaflux.transforms.compose import value_and_grad
@@ -589,3 +589,66 @@ def test_snapshots_at_full_size():
     h = 1e-6
     expected = (swapped(u + h * v, 0.1, 50) - swapped(u - h * v, 0.1, 50)) / (2 * h)
     np.testing.assert_allclose(g @ v, expected, rtol=1e-6)
+
+
+# ---- promote and induction ---------------------------------------------------------------------
+
+
+def packed_triangle(packed, x):
+    """An index that counts through the rows of a triangle, and one element added to in a loop."""
+    y = np.zeros(x.size)
+    at = 0
+    for j in range(x.size):
+        for i in range(j + 1, x.size):
+            y[i] += packed[at] * x[j]
+            at += 1
+    total = 0.0
+    for i in range(x.size):
+        total += y[i] * y[i] + x[i]
+    return total + at
+
+
+def no_trips(x, n):
+    """The inner loop does not run: the element it would add to is not there."""
+    total = 0.0
+    for i in range(x.size):
+        for k in range(n):
+            total += x[i + 3] * x[k]
+    return total + x[0] * x[1]
+
+
+def two_steps(x):
+    up, down = 0, x.size - 1
+    total = 0.0
+    for _ in range(x.size):
+        total += x[up] * x[down] * up
+        up += 1
+        down -= 1
+    return total * up - down
+
+
+@pytest.mark.parametrize(
+    ("f", "args"),
+    [
+        (packed_triangle, (RNG.random(6), RNG.random(4))),
+        (packed_triangle, (RNG.random(6), RNG.random(1))),
+        (no_trips, (RNG.random(4), 0)),
+        (no_trips, (RNG.random(4), -2)),
+        (two_steps, (RNG.random(5),)),
+    ],
+    ids=["triangle", "one_row", "no_trips", "negative", "two_steps"],
+)
+def test_sums_and_steps(f, args):
+    check_transforms(read(f, *args), list(args), order=2)
+    nf.check_grads(f, args)
+
+
+def test_an_element_is_added_to_after_the_loop():
+    fn = gradient(packed_triangle, RNG.random(6), RNG.random(4))
+    inner = [s for s in loops(fn) if s.reverse and not any(regions(t) for t in s.body.stmts)]
+    assert any(len(s.inits) == 1 and isinstance(s.inits[0], Const) for s in inner)
+
+
+def test_an_index_that_counts_is_not_kept():
+    fn = gradient(two_steps, RNG.random(5))
+    assert not [s for s in walk(fn.block) if isinstance(s, Alloc) and s.result.type.element == I64]
