@@ -2,8 +2,10 @@
 
 A pure statement whose result is used once, in its own block, may be written where it is used, if
 what it reads is still unchanged there.  An integer moved by a constant is written wherever it is
-used: `u[i + 1]` reads well, and LLVM proves that such an index is not negative.  note [Clobber]: of memory, only a write of the same
-element type can change what a Load reads, for no two arrays of different types share memory.
+used: `u[i + 1]` reads well, and LLVM proves that such an index is not negative.
+
+note [Clobber]  Of memory, only a write of the same element type can change what a Load reads, for
+no two arrays of different types share memory.
 """
 
 from __future__ import annotations

@@ -252,9 +252,7 @@ class Lowering:
         atoms, names = self.atoms(carried)
         label = self.wish(node.item) if items.counts else "t"
         label = "k" if label == "t" else label
-        with self.b.for_(
-            items.count, atoms, label, names, items.parallel, items.slots
-        ) as loop:
+        with self.b.for_(items.count, atoms, label, names, items.parallel, items.slots) as loop:
             self.env = outer | restored(carried, loop.carried)
             self.env[node.item] = self.item(node, items, loop.k)
             falls = self.sequence(node.body, again)

@@ -44,7 +44,7 @@ class SliceValue:
 
 @dataclass(frozen=True, slots=True)
 class RangeValue:
-    """range(start, stop, step), all of one integer type; `parallel`: prange; `slots`: checkpoint."""
+    """range(start, stop, step), all of one integer type; `parallel`: prange; `slots`: snapshots."""
 
     start: Atom
     stop: Atom

@@ -52,9 +52,9 @@ def collapsed(stmt: Stmt) -> Stmt:
     b = Builder(stmt.loc)
     b.stmts += stmt.body.stmts
     parts = _Linear(b, d, definition, carried).of(y)
-    if parts is None or parts[0] is None:
+    coefficient, rest = parts or (None, None)
+    if coefficient is None:
         return stmt
-    coefficient, rest = parts
     step = b.mul(coefficient, d, d.name)
     yields = list(stmt.body.yields)
     yields[i] = step if rest is None else b.add(step, rest, d.name)

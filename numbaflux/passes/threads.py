@@ -13,7 +13,7 @@ value is summed over the threads: if a loop does anything else to it, it has to 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from numbaflux.debug import stage
@@ -90,8 +90,9 @@ class _Threads:
     def base(self, access: Access, loop: For) -> Var | None:
         """The contiguous array outside the loop that an access goes to."""
         array, _ = self.dependence.element(access)
-        plain = isinstance(array, Var) and array_of(array).layout == "C"
-        return array if plain and self.dependence.invariant(array, loop) else None
+        if not isinstance(array, Var) or not self.dependence.invariant(array, loop):
+            return None
+        return array if array_of(array).layout == "C" else None
 
 
 def _grows(loop: For) -> bool:
@@ -133,14 +134,14 @@ def _chunked(loop: For, shared: list[Var]) -> list[Stmt]:
     return b.stmts
 
 
-def _parts(b: Builder, array: Var, threads: Atom, shape: list[Atom]) -> Var:
+def _parts(b: Builder, array: Var, threads: Atom, shape: Sequence[Atom]) -> Var:
     """Zeros for each thread, those of two threads a cache line apart."""
     type = Array(array_of(array).element, len(shape) + 1)
     lengths = [b.add(shape[0], index(8))] if len(shape) == 1 else shape
     return b.alloc([threads, *lengths], type, name=f"{array.name}_parts")
 
 
-def _row(b: Builder, parts: Var, thread: Var, array: Var, shape: list[Atom]) -> Var:
+def _row(b: Builder, parts: Var, thread: Var, array: Var, shape: Sequence[Atom]) -> Var:
     type = replace(array_of(array), readonly=False)
     whole = [Slice(None, shape[0])] if len(shape) == 1 else [full_slice()] * type.ndim
     return b.view(parts, Index((thread, *whole)), type, array.name)

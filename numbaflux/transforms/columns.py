@@ -62,8 +62,8 @@ def silent(fn: Function) -> Function:
     return replace(fn, block=visit(fn.block))
 
 
-def new_block(b: Builder, r: Atom, p: Atom) -> Var:
-    """An array to fill with ∂ r / ∂ p."""
+def new_block(b: Builder, r: Atom, p: Atom, zero: bool = False) -> Var:
+    """An array for ∂ r / ∂ p."""
     shape: list[Atom] = [
         b.dim(a, axis) for a in (r, p) if isinstance(a.type, Array) for axis in range(a.type.ndim)
     ]
@@ -71,7 +71,7 @@ def new_block(b: Builder, r: Atom, p: Atom) -> Var:
     element = r.type.element if isinstance(r.type, Array) else r.type
     assert isinstance(element, Scalar | Array)
     name = f"d_{getattr(p, 'name', 'x')}"
-    return b.alloc(shape, Array(element, len(shape)), zero=False, name=name)
+    return b.alloc(shape, Array(element, len(shape)), zero=zero, name=name)
 
 
 # ---- columns that are known --------------------------------------------------------------------

@@ -12,16 +12,16 @@ length that is not known when code is generated counts as one chunk.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 
 from numbaflux.errors import NotDifferentiableError
-from numbaflux.ir.build import Builder, array_of, const, var_of
-from numbaflux.ir.nodes import Alloc, Array, Atom, Block, Extern, Function, Scalar, Var
+from numbaflux.ir.build import Builder, array_of, const, full_slice, var_of
+from numbaflux.ir.nodes import Alloc, Array, Atom, Block, Extern, Function, Index, Scalar, Var
 from numbaflux.ir.ops import ROUTINES
 from numbaflux.ir.trees import Leaf, Program, Tree, leaves, map_tree
-from numbaflux.ir.walk import clone, constant, everywhere, walk
+from numbaflux.ir.walk import clone, constant, everywhere, free, walk
 from numbaflux.passes.alias import written_params
 from numbaflux.transforms.columns import CHUNK, Blocks, column_blocks, new_block, power, silent
 from numbaflux.transforms.compose import (
@@ -32,9 +32,15 @@ from numbaflux.transforms.compose import (
 )
 from numbaflux.transforms.jvp import jvp
 from numbaflux.transforms.lanes import can_widen
-from numbaflux.transforms.memory import clear_array, copy_array, elements, zeros_like
+from numbaflux.transforms.memory import (
+    clear_array,
+    copy_array,
+    elements,
+    shadow_type,
+    zeros_like,
+)
 from numbaflux.transforms.overlap import refuse_overlap
-from numbaflux.transforms.vjp import sweeps
+from numbaflux.transforms.vjp import Sweeps, sweeps
 
 
 def jacrev(program: Program, argnums: tuple[int, ...], single: bool) -> Program:
@@ -150,23 +156,44 @@ def _reverse_blocks(b: Builder, fn: Function, wrt: tuple[Var, ...]) -> Blocks:
         for p in wrt
         if isinstance(r.type, Array) or p in arrays
     ]
-    blocks: Blocks = {(i, p): new_block(b, r, p) for i, r, p in looped}
+    in_place = [p for p, d in zip(arrays, s.shadows) if _row_is_shadow(s, p, d, results)]
+    blocks: Blocks = {(i, p): new_block(b, r, p, zero=p in in_place) for i, r, p in looped}
     for i, r in enumerate(results):
         with elements(b, r) as row:
             seeds = [_unit(b, q, row if j == i else None) for j, q in enumerate(results)]
+            rows: dict[Var, Atom] = {
+                d: _row(b, var_of(blocks[i, p]), row, p)
+                for p, d in zip(arrays, s.shadows)
+                if p in in_place
+            }
             reverse, _ = clone(
-                Block((), s.reverse, s.cotangents), {**env, **dict(zip(s.seeds, seeds))}
+                Block((), s.reverse, s.cotangents), {**env, **dict(zip(s.seeds, seeds)), **rows}
             )
             b.stmts += reverse.stmts
             for p, d in [*zip(arrays, shadows), *zip(scalars, reverse.yields)]:
                 if (i, p) not in blocks:
                     blocks[i, p] = d
-                    continue
-                with elements(b, d) as column:
-                    b.store(blocks[i, p], [*row, *column], _element(b, d, column))
-            for shadow in shadows:
-                clear_array(b, shadow)
+                elif p not in in_place:
+                    with elements(b, d) as column:
+                        b.store(blocks[i, p], [*row, *column], _element(b, d, column))
+            for p, shadow in zip(arrays, shadows):
+                if p not in in_place:
+                    clear_array(b, shadow)
     return blocks
+
+
+def _row_is_shadow(s: Sweeps, p: Var, shadow: Var, results: Sequence[Atom]) -> bool:
+    """Whether a row of the Jacobian can be the shadow of an argument while it is computed."""
+    elements = (r.type.element if isinstance(r.type, Array) else r.type for r in results)
+    same = all(element == array_of(p).element for element in elements)
+    return same and array_of(p).layout == "C" and shadow not in free(Block((), s.forward))
+
+
+def _row(b: Builder, block: Var, row: Sequence[Atom], p: Var) -> Var:
+    if not row:
+        return block
+    whole = (full_slice(),) * array_of(p).ndim
+    return b.view(block, Index((*row, *whole)), shadow_type(p.type), f"d_{p.name}")
 
 
 # ---- forward -----------------------------------------------------------------------------------

