@@ -15,7 +15,17 @@ LONGEST_FILE, LONGEST_FUNCTION = 600, 60
 ARROWS = {
     "__init__": {"api", "debug", "errors"},
     "__main__": {"cli", "demo"},
-    "api": {"transforms", "passes", "frontend", "backends", "vecmath", "ir", "debug", "errors"},
+    "api": {
+        "runtime",
+        "transforms",
+        "passes",
+        "frontend",
+        "backends",
+        "vecmath",
+        "ir",
+        "debug",
+        "errors",
+    },
     "cli": {"__init__"},
     "demo": {"__init__", "data"},
     "data": set(),

@@ -11,6 +11,7 @@ import dis
 import enum
 import functools
 import hashlib
+import os
 import platform
 import types as pytypes
 from collections.abc import Iterable, Iterator
@@ -47,17 +48,25 @@ def fingerprint(*parts: Any) -> str | None:
 @functools.cache
 def toolchain() -> tuple[str, ...]:
     """What compiles a derivative: our own sources, the versions below us, the processor."""
-    sources = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        sources.update(str(path.relative_to(PACKAGE)).encode() + b"\0" + path.read_bytes())
     return (
-        sources.hexdigest(),
+        *sorted(_sources(PACKAGE)),
         numba.__version__,
         np.__version__,
         platform.python_version(),
         platform.machine(),
         llvm.get_host_cpu_name(),
     )
+
+
+def _sources(folder: Path) -> Iterator[str]:
+    """What changes with our sources; looking is enough, reading them all takes a while."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _sources(Path(entry.path))
+            elif entry.name.endswith(".py"):
+                stat = entry.stat()
+                yield f"{entry.path} {stat.st_size} {stat.st_mtime_ns}"
 
 
 class _Hasher:
