@@ -51,7 +51,15 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="every case at its smallest size")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the numbers")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="print a file that --json kept as a table"
+    )
     given = parser.parse_args()
+    if given.markdown:
+        kept = json.loads(given.markdown.read_text())
+        goals = [cases.find(row["case"]).modes[row["mode"]].goal for row in kept]
+        print(report.markdown(kept, goals))
+        return 0
     try:
         work = list(chosen(given.cases, given.small))
     except KeyError as error:

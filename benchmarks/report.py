@@ -86,3 +86,31 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     axes.legend()
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def markdown(rows: Sequence[Row], goals: Sequence[float | None]) -> str:
+    """The rows as the README has them, what misses its goal in bold."""
+    others = sorted({name for row in rows for name in row.get("rivals", {})})
+    head = ["case", "size", "mode", "`f`", "ratio", "goal", "memory", *others]
+    lines = ["| " + " | ".join(head) + " |", "| --- | --- | --- | ---: | ---: | ---: | ---: |"]
+    lines[1] += " ---: |" * len(others)
+    for row, goal in zip(rows, goals, strict=True):
+        ratio = f"{row['ratio']:.2f}"
+        cells = [
+            row["case"],
+            row["size"],
+            row["mode"],
+            duration(row["primal_s"]),
+            f"**{ratio}**" if goal and row["ratio"] > goal else ratio,
+            str(goal or ""),
+            size(row["extra_bytes"]),
+            *(_own(row, name) for name in others),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _own(row: Row, name: str) -> str:
+    """A rival's derivative over its own primal."""
+    theirs = row.get("rivals", {}).get(name)
+    return f"{theirs['derivative_s'] / theirs['primal_s']:.1f}" if theirs else ""

@@ -4,6 +4,7 @@ from numbaflux.debug import skipped
 from numbaflux.ir.nodes import Function
 from numbaflux.ir.walk import everywhere
 from numbaflux.passes.accumulate import accumulate
+from numbaflux.passes.assign import assign
 from numbaflux.passes.chain import chain
 from numbaflux.passes.contract import contract
 from numbaflux.passes.fuse import fuse
@@ -16,7 +17,7 @@ from numbaflux.passes.skip import skip
 from numbaflux.passes.threads import threads
 
 # What makes derivatives fast, in this order; each does nothing where it does not apply.
-LOOP_PASSES = (order, fuse, contract, gather, promote, threads, chain, skip, hoist)
+LOOP_PASSES = (order, fuse, contract, gather, promote, threads, chain, skip, assign, hoist)
 
 
 def optimise(fn: Function) -> Function:

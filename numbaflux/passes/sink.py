@@ -15,8 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from numbaflux.debug import stage
-from numbaflux.ir.build import array_of
-from numbaflux.ir.nodes import Alloc, Atom, Block, Dim, For, Function, Stmt, Store, View
+from numbaflux.ir.nodes import Accumulate, Alloc, Atom, Block, Dim, For, Function, Stmt, Store, View
 from numbaflux.ir.walk import map_regions, regions, walk, within
 from numbaflux.passes.dependence import Dependence
 
@@ -58,31 +57,24 @@ def _innermost(dependence: Dependence, alloc: Alloc, block: Block) -> Block:
 def _filled_first(dependence: Dependence, alloc: Alloc, block: Block) -> bool:
     """Whether the first statement of a block that touches an array stores every element of it."""
     for stmt in block.stmts:
-        if isinstance(stmt, View | Dim) or not dependence.touches(stmt, alloc.result):
-            continue
-        touching = [
-            s for s in within(stmt) if dependence.touches(s, alloc.result) and not regions(s)
-        ]
-        return len(touching) == 1 and _fills(dependence, stmt, touching[0], alloc, {})
+        if not isinstance(stmt, View | Dim) and dependence.touches(stmt, alloc.result):
+            return isinstance(visits_all(dependence, stmt, alloc), Store)
     return False
 
 
-def _fills(
-    dependence: Dependence, stmt: Stmt, store: Stmt, alloc: Alloc, counters: dict[Atom, Atom]
-) -> bool:
-    """Whether a nest of loops stores to each element; `counters`: those around, their counts."""
-    if stmt is store:
-        form = dependence.form
-        return (
-            isinstance(stmt, Store)
-            and stmt.array is alloc.result
-            and len(set(stmt.index)) == array_of(alloc.result).ndim
-            and all(
-                i in counters and form(counters[i]) == form(n)
-                for i, n in zip(stmt.index, alloc.shape)
-            )
-        )
-    if not isinstance(stmt, For):
-        return False
-    counters = {**counters, stmt.body.params[0]: stmt.count}
-    return any(_fills(dependence, s, store, alloc, counters) for s in stmt.body.stmts)
+def visits_all(dependence: Dependence, stmt: Stmt, alloc: Alloc) -> Store | Accumulate | None:
+    """What a nest of loops does to each element of an array exactly once, if nothing else."""
+    touching = [s for s in within(stmt) if dependence.touches(s, alloc.result) and not regions(s)]
+    found = touching[0] if len(touching) == 1 else None
+    if not isinstance(found, Store | Accumulate) or found.array is not alloc.result:
+        return None
+    counters: dict[Atom, Atom] = {}
+    while isinstance(stmt, For):
+        counters[stmt.body.params[0]] = stmt.count
+        inside = (s for s in stmt.body.stmts if found in within(s))
+        stmt = next(inside)
+    form = dependence.form
+    each = set(found.index) == set(counters) and len(found.index) == len(counters)
+    lengths = zip(found.index, alloc.shape)
+    full = each and all(form(counters[i]) == form(n) for i, n in lengths)
+    return found if stmt is found and full else None

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import numbaflux as nf
-from benchmarks import cases, check, machine, rivals, runner
+from benchmarks import cases, check, machine, report, rivals, runner
 from benchmarks.__main__ import COLUMNS, chosen, main
 from benchmarks.case import compiled
 from benchmarks.timing import Call, interleaved
@@ -149,3 +149,15 @@ def test_a_case_that_fails_is_said_to(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmarks", "hello:1:gradient"])
     assert main() == 1
     assert "FAILED: it is wrong" in capsys.readouterr().out
+
+
+def test_a_kept_file_as_a_table():
+    """A ratio above its goal stands out; a rival is measured by its own primal."""
+    row = {
+        "case": "lse", "size": "n2500", "mode": "gradient", "primal_s": 1e-5, "ratio": 2.0,
+        "extra_bytes": 0, "rivals": {"jax": {"primal_s": 1.0, "derivative_s": 3.0}},
+    }  # fmt: skip
+    table = report.markdown([row, row], [1.2, 3.0]).splitlines()
+    assert table[0] == "| case | size | mode | `f` | ratio | goal | memory | jax |"
+    assert table[2] == "| lse | n2500 | gradient | 10 us | **2.00** | 1.2 | 0 | 3.0 |"
+    assert table[3] == "| lse | n2500 | gradient | 10 us | 2.00 | 3.0 | 0 | 3.0 |"

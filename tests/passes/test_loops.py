@@ -450,6 +450,36 @@ def test_which_loops_are_skipped(name, skipped):
     assert any(isinstance(s, For) for arm in arms for s in arm.stmts) == skipped
 
 
+# ---- assign ------------------------------------------------------------------------------------
+
+
+def reset_in_a_loop_that_may_not_run(x, m):
+    """The loop over m may have no trips: then nothing is filled, the array stays as it was."""
+    total = 0.0
+    work = np.zeros(x.size)
+    for k in range(3):
+        for _ in range(m):
+            for i in range(x.size):
+                work[i] = x[i] * k
+        total += work[0] * work[1] + k
+        for i in range(x.size):
+            work[i] += x[i]
+    return total
+
+
+@pytest.mark.parametrize("m", [0, 1, 2])
+def test_an_array_that_is_not_filled_is_not_made_anew(m):
+    x = RNG.random(3)
+    check_transforms(read(reset_in_a_loop_that_may_not_run, x, m), [x, m], order=2)
+    nf.check_grads(reset_in_a_loop_that_may_not_run, (x, m))
+
+
+def test_the_first_sum_into_zeros_is_a_store():
+    fn = gradient(sum_of_sines, RNG.random(4))
+    assert not [s for s in walk(fn.block) if isinstance(s, Alloc) and s.zero]
+    assert not [s for s in walk(fn.block) if isinstance(s, Accumulate)]
+
+
 # ---- allocations -------------------------------------------------------------------------------
 
 
