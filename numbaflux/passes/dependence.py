@@ -190,7 +190,14 @@ class Dependence:
         (loop, i), (other, j) = self._slot(a), self._slot(b)
         if loop is None or loop is not other or i == j:
             return False
-        return self.apart(loop.inits[i], loop.inits[j])
+        mine, others = self._cycle(loop, i), self._cycle(loop, j)
+        return all(
+            self.apart(loop.inits[m], loop.inits[n]) for m in mine for n in others if m != n
+        )
+
+    def _cycle(self, loop: For | While, i: int) -> frozenset[int]:
+        """The carried references among which the i-th goes round."""
+        return frozenset(j for j, _ in self.places.permuted(_carried(loop)[i]) or ())
 
     def _slot(self, a: Atom) -> tuple[For | While | None, int]:
         """The loop that permutes a reference, or the base it is a view of, and where it began."""

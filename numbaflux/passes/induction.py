@@ -43,17 +43,19 @@ def _counted(loop: Stmt) -> Iterable[Stmt]:
         return (loop,)
     definition = {s.result: s for s in loop.body.stmts if isinstance(s, Prim)}
     k, *carried = loop.body.params
-    steps = [_step(definition.get(y), p) for y, p in zip(loop.body.yields, carried)]  # type: ignore
+    steps = [
+        _step(definition.get(y) if isinstance(y, Var) else None, p)
+        for y, p in zip(loop.body.yields, carried)
+    ]
     if not any(steps):
         return (loop,)
     head, tail, kept = Builder(loop.loc), Builder(loop.loc), [s is None for s in steps]
     env: dict[Var, Atom] = {}
     trips = tail.prim("max", loop.count, index(0), name="trips")
-    after: dict[Var, Atom] = {}
     for r, i, p, step in zip(loop.results, loop.inits, carried, steps):
         if step is not None:
             env[p] = head.add(i, head.mul(k, step), name=p.name)
-            after[r] = tail.add(i, tail.mul(trips, step), name=r.name)
+            tail.append(Prim(r, "add", (i, tail.mul(trips, step)), loop.loc))
     body = substitute(loop.body, env)
     new = replace(
         loop,
@@ -65,7 +67,7 @@ def _counted(loop: Stmt) -> Iterable[Stmt]:
             _where(body.yields, kept),
         ),
     )
-    return (new, *tail.stmts, *(Prim(r, "add", (a, index(0)), loop.loc) for r, a in after.items()))
+    return (new, *tail.stmts)
 
 
 def _step(stmt: Prim | None, p: Var) -> Const | None:

@@ -44,7 +44,7 @@ def test_derivatives_want_a_slot_too():
 
 def test_only_a_range_is_marked():
     with pytest.raises(TypeError, match="list is not a range"):
-        nf.checkpoint([1, 2], 3)  # type: ignore[arg-type]
+        nf.checkpoint([1, 2], 3)
 
     @njit
     def items(x):

@@ -326,6 +326,18 @@ def buffers_in_a_loop(x):
     return total
 
 
+def two_pairs_of_buffers(x):
+    """The pairs share an array, so u and b are one array in every second trip."""
+    first, shared, last = x.copy(), x * 0.5, x * 0.25
+    u, v, a, b = first, shared, shared, last
+    for _ in range(3):
+        for i in range(x.size - 1):
+            b[i] = u[i + 1] * u[i] + 0.1
+        u, v = v, u
+        a, b = b, a
+    return u[0] + v[1] * a[2] + b[0]
+
+
 def histogram(x, places):
     bins = np.zeros(4)
     for i in range(x.size):
@@ -356,6 +368,7 @@ LOOPS = {
     "carried_work": (carried_work, (RNG.random(4), 0.4)),
     "elimination": (elimination, (RNG.random((4, 4)) + 4.0 * np.eye(4), RNG.random(4))),
     "buffers_in_a_loop": (buffers_in_a_loop, (RNG.random(3),)),
+    "two_pairs_of_buffers": (two_pairs_of_buffers, (RNG.random(5) + 0.5,)),
     "histogram": (histogram, (RNG.random(5), np.array([0, 3, 1, 1, -1]))),
     "trajectory": (trajectory, (0.4, 4)),
 }
