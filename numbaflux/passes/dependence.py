@@ -191,9 +191,7 @@ class Dependence:
         if loop is None or loop is not other or i == j:
             return False
         mine, others = self._cycle(loop, i), self._cycle(loop, j)
-        return all(
-            self.apart(loop.inits[m], loop.inits[n]) for m in mine for n in others if m != n
-        )
+        return all(self.apart(loop.inits[m], loop.inits[n]) for m in mine for n in others if m != n)
 
     def _cycle(self, loop: For | While, i: int) -> frozenset[int]:
         """The carried references among which the i-th goes round."""
