@@ -41,7 +41,7 @@ from numbaflux.debug import after
 from numbaflux.ir.trees import Program, with_leaves
 from numbaflux.ir.walk import everywhere
 from numbaflux.passes import optimise
-from numbaflux.passes.vectorise import vectorise
+from numbaflux.passes.loops.vectorise import vectorise
 from numbaflux.transforms.custom import expand
 from numbaflux.vecmath.bits import fused
 

@@ -4,17 +4,17 @@ from numbaflux.debug import skipped
 from numbaflux.ir.nodes import Function
 from numbaflux.ir.walk import everywhere
 from numbaflux.passes.accumulate import accumulate
-from numbaflux.passes.assign import assign
-from numbaflux.passes.chain import chain
-from numbaflux.passes.contract import contract
-from numbaflux.passes.fuse import fuse
-from numbaflux.passes.gather import gather
-from numbaflux.passes.hoist import hoist
-from numbaflux.passes.order import order
-from numbaflux.passes.promote import promote
+from numbaflux.passes.loops.assign import assign
+from numbaflux.passes.loops.chain import chain
+from numbaflux.passes.loops.contract import contract
+from numbaflux.passes.loops.fuse import fuse
+from numbaflux.passes.loops.gather import gather
+from numbaflux.passes.loops.hoist import hoist
+from numbaflux.passes.loops.order import order
+from numbaflux.passes.loops.promote import promote
+from numbaflux.passes.loops.skip import skip
+from numbaflux.passes.loops.threads import threads
 from numbaflux.passes.simplify import count, simplify
-from numbaflux.passes.skip import skip
-from numbaflux.passes.threads import threads
 
 # What makes derivatives fast, in this order; each does nothing where it does not apply.
 LOOP_PASSES = (order, fuse, contract, gather, promote, threads, chain, skip, assign, hoist)

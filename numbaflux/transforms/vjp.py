@@ -45,9 +45,9 @@ from numbaflux.ir.walk import substitute
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.activity import Activity
 from numbaflux.passes.counters import counters, key_of
-from numbaflux.passes.induction import induction
+from numbaflux.passes.loops.induction import induction
+from numbaflux.passes.loops.sink import sink
 from numbaflux.passes.simplify import simplify
-from numbaflux.passes.sink import sink
 from numbaflux.rules.table import Sym, contribution, has_partial
 from numbaflux.transforms import calls, checkpoint, custom, rewind
 from numbaflux.transforms.memory import (

@@ -15,27 +15,6 @@ def _log_sum_exp(values, axis):
     return np.log(np.exp(values - largest).sum(axis=axis)) + np.squeeze(largest, axis)
 
 
-def gmm(alphas, means, icf, points, gamma, m):
-    n, d = points.shape
-    components = len(alphas)
-    logarithms, below = icf[:, :d], icf[:, d:]
-    factors = np.zeros((components, d, d), dtype=icf.dtype)
-    columns, rows = np.triu_indices(d, 1)
-    factors[:, rows, columns] = below
-    factors[:, np.arange(d), np.arange(d)] = np.exp(logarithms)
-    centred = points[:, None, :] - means
-    products = np.einsum("kij,nkj->nki", factors, centred)
-    terms = alphas + logarithms.sum(axis=1) - 0.5 * (products**2).sum(axis=2)
-    likelihood = _log_sum_exp(terms, 1).sum() - n * _log_sum_exp(alphas, 0)
-    degrees = d + m + 1
-    multigamma = 0.25 * d * (d - 1) * math.log(math.pi) + sum(
-        math.lgamma(0.5 * (degrees - j)) for j in range(d)
-    )
-    constant = degrees * d * (math.log(gamma) - 0.5 * math.log(2)) - multigamma
-    prior = 0.5 * gamma**2 * (factors**2).sum() - m * logarithms.sum() - components * constant
-    return likelihood + prior - 0.5 * n * d * math.log(2 * math.pi)
-
-
 def _rotated(rotations, points):
     """exp of the cross product matrix, by its closed form, for a stack."""
     angle = np.sqrt((rotations**2).sum(axis=1))[:, None]

@@ -1,4 +1,4 @@
-"""The four ADBench objectives: their values and derivatives against independent ones."""
+"""The ADBench objectives: their values and derivatives against independent ones."""
 
 import math
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import numbaflux as nf
-from benchmarks.adbench import ba, gmm, ht, lstm
+from benchmarks.adbench import ba, ht, lstm
 from tests.benchmarks import adbench_numpy as reference
 
 
@@ -21,7 +21,6 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "gmm": Case(gmm.objective, reference.gmm, gmm.inputs(), gmm.ARGNUMS),
     "ba": Case(ba.objective, reference.ba, ba.inputs(), ba.ARGNUMS),
     "lstm": Case(lstm.objective, reference.lstm, lstm.inputs(), lstm.ARGNUMS),
     "ht": Case(ht.objective, reference.ht, ht.inputs(), ht.ARGNUMS),
@@ -29,7 +28,7 @@ CASES = {
         ht.objective_on_surface, reference.ht_on_surface, ht.surface_inputs(), (0, 1)
     ),
 }
-SCALAR = ("gmm", "lstm")
+SCALAR = ("lstm",)
 VECTOR = ("ba", "ht", "ht_on_surface")
 
 
@@ -51,13 +50,7 @@ def test_value(name):
     np.testing.assert_allclose(f(*args), expected(*args), rtol=1e-11, atol=1e-12)
 
 
-def test_value_with_a_prior():
-    *args, _, _ = gmm.inputs(seed=3)
-    value, expected = gmm.objective(*args, 0.7, 2), reference.gmm(*args, 0.7, 2)
-    np.testing.assert_allclose(value, expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("module", [gmm, ba, lstm, ht])
+@pytest.mark.parametrize("module", [ba, lstm, ht])
 def test_inputs_follow_seed_and_size(module):
     first, again, other = (module.inputs("small", seed)[0] for seed in (1, 1, 2))
     assert np.array_equal(first, again)

@@ -53,7 +53,7 @@ from numbaflux.ir.nodes import (
 from numbaflux.ir.ops import EXPENSIVE, VECTOR
 from numbaflux.ir.walk import defs, map_atoms, map_defs, map_regions, regions, uses, walk
 from numbaflux.passes.dependence import Access, Dependence, accesses
-from numbaflux.passes.hoist import hoist
+from numbaflux.passes.loops.hoist import hoist
 
 Kept = dict[Var, tuple[Atom, Atom]]  # the array and the row where a value is kept
 

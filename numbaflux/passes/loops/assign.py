@@ -12,7 +12,7 @@ from numbaflux.debug import stage
 from numbaflux.ir.nodes import Accumulate, Alloc, Block, Function, Stmt, Store
 from numbaflux.ir.walk import map_regions
 from numbaflux.passes.dependence import Dependence
-from numbaflux.passes.sink import visits_all
+from numbaflux.passes.loops.sink import visits_all
 
 
 @stage

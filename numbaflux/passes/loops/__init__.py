@@ -1,0 +1,1 @@
+"""Passes over loops: each asks `passes/dependence.py` which iterations can meet in memory."""
