@@ -6,6 +6,7 @@
 14.0
 """
 
+from numbaflux import cuda
 from numbaflux.api.check import check_grads
 from numbaflux.api.checkpoint import checkpoint
 from numbaflux.api.custom import custom_jvp, custom_vjp, stop_gradient
@@ -39,6 +40,7 @@ __all__ = [
     "adjoint",
     "check_grads",
     "checkpoint",
+    "cuda",
     "custom_jvp",
     "custom_vjp",
     "debug",

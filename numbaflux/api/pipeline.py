@@ -79,7 +79,11 @@ def generate(
                 return _save(cache_folder(), f"{name}_{key}", name, source, places)
             except OSError:  # no room, or not ours to write: do without
                 pass
-    source = cpu.write(name, program, options)
+    return keep(name, cpu.write(name, program, options))
+
+
+def keep(name: str, source: cpu.Source) -> Generated:
+    """The function of a module that goes with the process."""
     return _save(scratch(), f"{name}_{_content(source)}", name, source, {})
 
 

@@ -146,11 +146,19 @@ class InPlace:
     def primal_types(self, arg_types: Types) -> Types:
         return tuple(as_float(t.types[0]) if _is_dup(t) else t for t in arg_types)
 
-    def apply(self, program: Program, arg_types: Types) -> Program:
-        shadows: tuple[Tree | None, ...] = tuple(
+    @property
+    def dup(self) -> type:
+        return Dup
+
+    def shadows(self, program: Program, arg_types: Types) -> tuple[Tree | None, ...]:
+        """For each argument the tree of its shadow, None for a constant one."""
+        return tuple(
             argument(f"d_{name}", t.types[1], program.function.loc) if _is_dup(t) else None
             for t, (name, _) in zip(arg_types, program.args)
         )
+
+    def apply(self, program: Program, arg_types: Types) -> Program:
+        shadows = self.shadows(program, arg_types)
         if self.name == "adjoint":
             return inplace.adjoint(program, shadows, Dup)
         return inplace.tangent(program, shadows, Dup)

@@ -55,10 +55,10 @@ def write(name: str, program: Program, options: Mapping[str, object]) -> Source:
 
     `options` are njit's; the error model is always numpy's, for the IR's division is IEEE's.
     """
-    return _Module(name, program, options).source()
+    return Module(name, program, options).source()
 
 
-class _Module:
+class Module:
     def __init__(self, name: str, program: Program, options: Mapping[str, object]) -> None:
         self.program, self.options = program, options
         self.fn: Function = program.function
@@ -82,7 +82,7 @@ class _Module:
         self.args = [self._arg(arg, tree) for arg, tree in program.args]
 
     def source(self) -> Source:
-        writer = Writer(self.fn, self.names, self.given, self.exceptions)
+        writer = self.writer()
         for arg, (_, tree) in zip(self.args, self.program.args):
             self._unpack(writer, arg, tree)
         writer.block(self.fn.block)
@@ -95,6 +95,9 @@ class _Module:
         function += [*self._decorator(self.fn), *self._signature(), *writer.lines]
         text = "\n".join([self._header(function), *function]) + "\n"
         return Source(text, self.constants, self.classes)
+
+    def writer(self) -> Writer:
+        return Writer(self.fn, self.names, self.given, self.exceptions)
 
     # ---- the module ----------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ from numbaflux.ir.nodes import (
     Accumulate,
     Array,
     Atom,
+    Atomic,
+    Barrier,
     Block,
     Call,
     Const,
@@ -39,6 +41,7 @@ from numbaflux.ir.nodes import (
 from numbaflux.ir.ops import OPS, ROUTINES
 from numbaflux.ir.walk import regions, uses, walk
 
+ANYTHING = "anything"  # the kind of memory that a barrier lets others write
 LONG = 70  # characters, about, of the longest expression that a temporary is inlined as
 LONG_NAMED = 24  # the same for a variable that has the user's name
 
@@ -166,8 +169,8 @@ class _Candidates:
         match stmt:
             case Load(array=array):
                 assert isinstance(array.type, Array)
-                read = _memory(array.type.element)
-                return any(read in written for written in between)
+                read = {_memory(array.type.element), ANYTHING}
+                return any(read & written for written in between)
             case Extern():
                 return any(between)
             case _:
@@ -207,7 +210,9 @@ def _written(stmt: Stmt) -> frozenset[str]:
     inner = [s for region in regions(stmt) for s in walk(region)]
     found = set()
     for s in (stmt, *inner):
-        if isinstance(s, Store | Accumulate | Gemm):
+        if isinstance(s, Barrier):
+            found.add(ANYTHING)
+        if isinstance(s, Store | Accumulate | Gemm | Atomic):
             base = s.out if isinstance(s, Gemm) else s.array
             assert isinstance(base.type, Array)
             found.add(_memory(base.type.element))

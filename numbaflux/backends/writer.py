@@ -21,6 +21,8 @@ from numbaflux.ir.nodes import (
     Alloc,
     Array,
     Atom,
+    Atomic,
+    Barrier,
     Block,
     Call,
     Callee,
@@ -37,6 +39,7 @@ from numbaflux.ir.nodes import (
     Print,
     Raise,
     Scalar,
+    Shuffle,
     Stmt,
     Store,
     Type,
@@ -151,10 +154,16 @@ class Writer:
                 self._raise(cond, exception, args)
             case Custom():
                 raise InternalError("a call with a rule of the user's is expanded before writing")
+            case Barrier() | Atomic() | Shuffle():
+                self.threads(stmt)
             case Print(args):
                 self._put(f"print({_places(len(args))})", args)
             case _:
                 assert_never(stmt)
+
+    def threads(self, stmt: Stmt) -> None:
+        """A statement that only kernels have: for the writers of kernels to say."""
+        raise InternalError(f"{type(stmt).__name__} outside a kernel")
 
     def _assign(self, name: str, stmt: Stmt) -> None:
         """name = the statement's expression, or name += ... where that is the same."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import Any
 
 from numba.core import types
 
+from numbaflux.errors import UnsupportedError
 from numbaflux.frontend.lower import whole
 from numbaflux.frontend.session import Session, dispatcher_of, folded
-from numbaflux.ir.trees import Program
+from numbaflux.ir.nodes import Alloc, Array, Block, Function, Stmt
+from numbaflux.ir.trees import Fixed, Program
+from numbaflux.ir.walk import map_regions
 
 
 def read(
@@ -26,3 +30,35 @@ def read(
     session = Session()
     with session.reading(py_func, arg_types, dispatcher, options) as typed:
         return whole(typed, session, options)
+
+
+def read_kernel(f: Any, arg_types: tuple[types.Type, ...]) -> Program:
+    """The program of a CUDA kernel, jitted or not: what each of its threads runs.
+
+    Its array arguments are taken to be apart in memory, which whoever launches it checks.
+    """
+    program = read(getattr(f, "py_func", f), arg_types, {"error_model": "numpy"})
+    fn = program.function
+    if program.result != Fixed(None):
+        raise UnsupportedError(
+            f"the kernel `{fn.name}` returns a value", fn.loc,
+            "nobody receives it", "write it into an array",
+        )  # fmt: skip
+    apart = tuple(frozenset((p,)) for p in fn.params if isinstance(p.type, Array))
+    return replace(program, function=_with_shared_first(replace(fn, apart=apart, kernel=True)))
+
+
+def _with_shared_first(fn: Function) -> Function:
+    """The kernel with its shared arrays made at its beginning: each is there once for a block."""
+    first: list[Stmt] = []
+
+    def visit(block: Block) -> Block:
+        stmts: list[Stmt] = []
+        for stmt in block.stmts:
+            made = map_regions(stmt, visit)
+            shared = isinstance(made, Alloc) and made.space == "shared"
+            (first if shared else stmts).append(made)
+        return replace(block, stmts=tuple(stmts))
+
+    block = visit(fn.block)
+    return replace(fn, block=replace(block, stmts=(*first, *block.stmts)))

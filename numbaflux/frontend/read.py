@@ -35,8 +35,10 @@ from numba.core.registry import cpu_target
 from numba.core.typed_passes import NopythonTypeInference
 from numba.core.typeinfer import TypeInferer
 from numba.core.typing.templates import make_concrete_template, signature
+from numba.core.untyped_passes import TranslateByteCode
 
 from numbaflux.errors import InternalError, NumbafluxError
+from numbaflux.frontend import kernels
 from numbaflux.frontend.refusals import refusal
 from numbaflux.ir.nodes import Loc
 
@@ -153,6 +155,8 @@ class _Run:
 
     def stand_in(self, context: Any, value: Any) -> Any:
         """The dispatcher to read in place of a value, if there is one.  note [Plain]"""
+        if kernels.is_kernel(value):
+            return plain(value.py_func)
         f = value.py_func if isinstance(value, Dispatcher) else value
         if not isinstance(f, FunctionType) or hasattr(value, "numbaflux_program"):
             return None
@@ -300,6 +304,47 @@ class _Captured(BaseException):
 
 
 @register_pass(mutates_CFG=False, analysis_only=False)
+class _EnterNamespace(FunctionPass):
+    """Put our namespace in the place of CUDA's, before Numba looks into it."""
+
+    _name = "numbaflux_enter_namespace"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        func_ir, changed = state.func_ir, False
+        for block in func_ir.blocks.values():
+            body = []
+            for stmt in block.body:
+                value = _value(func_ir, stmt.value) if isinstance(stmt, ir.Assign) else None
+                own = kernels.stand_in(value)
+                if own is None:
+                    body.append(stmt)
+                    continue
+                changed = True
+                body += self._replaced(func_ir, stmt, own)
+            block.body = body
+        return changed
+
+    def _replaced(self, func_ir: ir.FunctionIR, stmt: ir.Assign, own: Any) -> list[ir.Assign]:
+        """The assignment of a value of our namespace; of what an index is, by a call."""
+        known = ir.Global("cuda", own, stmt.loc)
+        if own not in kernels.INDICES:
+            made = [ir.Assign(known, stmt.target, stmt.loc)]
+        else:
+            function = stmt.target.scope.redefine(f"${own.__name__}", stmt.loc)
+            call = ir.Expr.call(function, (), (), stmt.loc)
+            made = [
+                ir.Assign(known, function, stmt.loc),
+                ir.Assign(call, stmt.target, stmt.loc),
+            ]
+        for each in made:
+            func_ir._definitions[each.target.name] = [each.value]
+        return made
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
 class _MeetFunctions(FunctionPass):
     """Note the user's functions, and make dispatchers of plain ones.  note [Plain]"""
 
@@ -339,6 +384,8 @@ class _Capture(AnalysisPass):
 class _Compiler(CompilerBase):
     def define_pipelines(self) -> list[Any]:
         pm = DefaultPassBuilder.define_untyped_pipeline(self.state, "numbaflux")
+        if self.state.func_ir is None:  # it starts from bytecode
+            pm.add_pass_after(_EnterNamespace, TranslateByteCode)
         pm.add_pass(_MeetFunctions, "meet functions")
         pm.add_pass(NopythonTypeInference, "type inference")
         pm.add_pass(_Capture, "capture")

@@ -89,6 +89,17 @@ def _element(base: Atom, items: Sequence[Item]) -> list[Atom] | None:
     return found if len(found) == len(items) == arrays.rank(base) else None
 
 
+def element_index(low: Lowering, base: Value, where: Value) -> list[Atom]:
+    """The index of one element of an array."""
+    at = _element(base, array_items(low, base, where))
+    if at is None:
+        raise low.unsupported(
+            "an atomic operation on more than one element", "it is done on one element at a time",
+            "index with one integer for each axis",
+        )  # fmt: skip
+    return at
+
+
 def get(low: Lowering, base: Value, where: Value, ty: types.Type, name: str) -> Value:
     """base[where]"""
     b = low.b

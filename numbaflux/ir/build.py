@@ -289,6 +289,8 @@ def full_slice() -> Slice:
 
 def fold(op: str, args: tuple[Atom, ...], type: Type) -> Atom | None:
     """The atom op(args) is known to be, or None. Folds exactly, but for the sign of a zero."""
+    if not args:
+        return None
     if op == "cast":
         return args[0] if args[0].type == type else _evaluate(op, args, type)
     a, *rest = args

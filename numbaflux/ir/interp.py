@@ -15,6 +15,8 @@ from numbaflux.ir.nodes import (
     Alloc,
     Array,
     Atom,
+    Atomic,
+    Barrier,
     Block,
     Call,
     Const,
@@ -34,6 +36,7 @@ from numbaflux.ir.nodes import (
     Raise,
     Reshape,
     Scalar,
+    Shuffle,
     Slice,
     Stmt,
     Store,
@@ -170,6 +173,8 @@ def _run(stmt: Stmt, env: dict[Var, Any]) -> None:
                 env.update(zip(body.params, carried, strict=True))
                 go, *carried = _block(body, env)
             env.update(zip(results, carried, strict=True))
+        case Barrier() | Atomic() | Shuffle():
+            raise NotImplementedError("the interpreter is one thread: kernels are emulated")
         case Raise(cond, exception, args):
             if get(cond):
                 raise exception(*map(get, args))

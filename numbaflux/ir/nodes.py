@@ -5,6 +5,7 @@
     stmt      ::=  Prim | Extern | Custom | Call                   scalars and calls
                 |  Alloc | Load | Store | Accumulate | View | Dim | Gemm   memory
                 |  If | For | While                                regions
+                |  Barrier | Atomic | Shuffle                      threads
                 |  Raise | Print                                   effects
 
 A `Var` is assigned once and compared by identity: its name is only a wish, the writer makes it
@@ -19,6 +20,11 @@ arithmetic in the body.  `While` is a do-while: its body always runs once and yi
 note [Lanes]  Several tangents may be one value: arithmetic is then lane by lane, a plain number
 counts in every lane, and an array of such values has no axis for them.  This is for the last step
 before code is written: what has lanes is not transformed again.
+
+note [Threads]  A kernel is a program that many threads run at once, in blocks.  Which one runs is
+told by primitives without arguments (`ops.THREADS`); every thread sees the arrays that are its
+arguments, those of a block see its shared arrays (`Alloc.space`).  What one thread writes, another
+one sees after a `Barrier` that both have passed; in between, only atomic additions may meet.
 
 note [Indices]  An index means what it means in Python: negative counts from the end.
 """
@@ -247,12 +253,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alloc:
-    """result = a new array, zeroed or (zero=False) with contents nobody may read before a store."""
+    """result = a new array, zeroed or (zero=False) with contents nobody may read before a store.
+
+    `space`: "" for an array like any other; in a kernel "shared" for one of all threads of a block,
+    "dynamic" for one that has its length from the launch, "local" for a thread's own.
+    """
 
     result: Var
     shape: tuple[Atom, ...]
     zero: bool = True
     loc: Loc = NOWHERE
+    space: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -277,12 +288,16 @@ class Store:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Accumulate:
-    """array[index] += value.  Reverse: d_value += d_array[index]."""
+    """array[index] += value.  Reverse: d_value += d_array[index].
+
+    `atomic`: other threads may do so at the same time.
+    """
 
     array: Atom
     index: tuple[Atom, ...]
     value: Atom
     loc: Loc = NOWHERE
+    atomic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,6 +419,48 @@ class While:
     loc: Loc = NOWHERE
 
 
+# ---- threads -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Barrier:
+    """No thread of the `scope`, a block or a warp, goes on before all have come here."""
+
+    scope: str = "block"
+    loc: Loc = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Atomic:
+    """result = array[index]; array[index] = op(result, value): in one step, whoever else does so.
+
+    `op`: add, sub, max, min, exch, and, or, xor, inc, dec, cas (args: compare, value).
+    A sum whose result is not used is an `Accumulate`.
+    """
+
+    result: Var
+    op: str
+    array: Atom
+    index: tuple[Atom, ...]
+    args: tuple[Atom, ...]
+    loc: Loc = NOWHERE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shuffle:
+    """result = the value that another thread of the warp has.  All of its threads take part.
+
+    `kind`: down and up (`lane` is the distance), xor (the mask), idx (the lane); a thread whose
+    source is out of the warp gets its own value.
+    """
+
+    result: Var
+    kind: str
+    value: Atom
+    lane: Atom
+    loc: Loc = NOWHERE
+
+
 # ---- effects -----------------------------------------------------------------------------------
 
 
@@ -427,7 +484,7 @@ class Print:
 
 Stmt = (
     Prim | Extern | Custom | Call | Alloc | Load | Store | Accumulate | View | Dim | Gemm
-    | If | For | While | Raise | Print
+    | If | For | While | Barrier | Atomic | Shuffle | Raise | Print
 )  # fmt: skip
 
 
@@ -443,6 +500,7 @@ class Function:
     block: Block
     loc: Loc = NOWHERE
     options: dict[str, object] = field(default_factory=dict)
+    kernel: bool = False  # many threads run it at once. note [Threads]
     apart: tuple[frozenset[Var], ...] = ()
 
     @property

@@ -130,6 +130,24 @@ _op("polygamma", "runtime.polygamma({0}, {1})", special.polygamma)
 _op("sigmoid", "vecmath.sigmoid({0})", special.expit)
 _op("softplus", "vecmath.softplus({0})", lambda x: np.logaddexp(x, type(x)(0)))
 
+# Which thread of a kernel runs. note [Threads] in nodes.py
+THREADS: dict[str, str] = {}
+for _n, _axis in enumerate("xyz"):
+    THREADS |= {
+        f"thread_{_axis}": f"cuda.threadIdx.{_axis}",
+        f"block_{_axis}": f"cuda.blockIdx.{_axis}",
+        f"block_dim_{_axis}": f"cuda.blockDim.{_axis}",
+        f"grid_dim_{_axis}": f"cuda.gridDim.{_axis}",
+        f"grid_{_axis}": f"cuda.grid({_n + 1})" + (f"[{_n}]" if _n else ""),
+        f"grid_size_{_axis}": f"cuda.gridsize({_n + 1})" + (f"[{_n}]" if _n else ""),
+    }
+THREADS["warp_lane"] = "cuda.laneid"
+THREADS["dynamic_bytes"] = "dynamic_bytes"  # of shared memory, chosen by the launch
+for _name, _form in THREADS.items():
+    _op(_name, _form, lambda: np.int64(0))
+ATOMICS = ("add", "sub", "max", "min", "exch", "and", "or", "xor", "inc", "dec", "cas")
+SHUFFLES = ("down", "up", "xor", "idx")
+
 # Routines without a derivative.
 _routine("argsort", "np.argsort({0}, kind='mergesort')", lambda x: np.argsort(x, kind="stable"))
 _routine("argsort_quick", "np.argsort({0})", np.argsort)
@@ -156,6 +174,10 @@ def _stride(blocks: int, slots: int) -> np.int64:
 
 
 _routine("stride", "runtime.stride({0}, {1})", lambda n, slots: _stride(int(n), int(slots)))
+for _kind in ("count", "and", "or"):  # over the threads of a block, which wait for each other
+    _routine(f"sync_{_kind}", f"cuda.syncthreads_{_kind}({{0}})", lambda p: p, False)
+for _kind in ("all", "any", "ballot"):  # over the threads of a warp
+    _routine(f"warp_{_kind}", f"cuda.{_kind}_sync(0xFFFFFFFF, {{0}})", lambda p: p, False)
 _routine("threads", "numba.get_num_threads()", lambda: np.int64(3))
 _routine("same_string", "{0} == {1}", lambda a, b: a == b)
 

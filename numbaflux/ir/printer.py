@@ -9,6 +9,8 @@ from numbaflux.ir.nodes import (
     Accumulate,
     Alloc,
     Atom,
+    Atomic,
+    Barrier,
     Block,
     Call,
     Custom,
@@ -26,6 +28,7 @@ from numbaflux.ir.nodes import (
     Raise,
     Reshape,
     Scalar,
+    Shuffle,
     Slice,
     Stmt,
     Store,
@@ -134,15 +137,24 @@ class Printer:
                 return f"{self._list(results)} = {rules.name}({self._list(args)})"
             case Call(results, callee, args):
                 return f"{self._results(results)}{callee.name}({self._list(args)})"
-            case Alloc(result, shape, zero):
-                kind = "zeros" if zero else "empty"
+            case Alloc(result, shape, zero, _, space):
+                kind = f"{space} {'zeros' if zero else 'empty'}".strip()
                 return f"{self._typed(result)} = {kind}({self._list(shape)})"
             case Load(result, array, index):
                 return f"{self.name(result)} = {self._item(array, index)}"
             case Store(array, index, value):
                 return f"{self._item(array, index)} = {self.name(value)}"
-            case Accumulate(array, index, value):
-                return f"{self._item(array, index)} += {self.name(value)}"
+            case Accumulate(array, index, value, _, atomic):
+                mark = "atomic " if atomic else ""
+                return f"{mark}{self._item(array, index)} += {self.name(value)}"
+            case Atomic(result, op, array, index, args):
+                target = self._item(array, index)
+                return f"{self.name(result)} = atomic {op}({target}, {self._list(args)})"
+            case Shuffle(result, kind, value, lane):
+                source = f"{self.name(value)}, {self.name(lane)}"
+                return f"{self.name(result)} = shuffle {kind}({source})"
+            case Barrier(scope):
+                return f"barrier {scope}"
             case View(result, base, how):
                 return f"{self._typed(result)} = {self.name(base)}{self._how(how)}"
             case Dim(result, array, axis):

@@ -17,6 +17,8 @@ from numbaflux.ir.nodes import (
     Alloc,
     Array,
     Atom,
+    Atomic,
+    Barrier,
     Block,
     Call,
     Const,
@@ -35,6 +37,7 @@ from numbaflux.ir.nodes import (
     Raise,
     Reshape,
     Scalar,
+    Shuffle,
     Slice,
     Stmt,
     Store,
@@ -44,7 +47,7 @@ from numbaflux.ir.nodes import (
     View,
     While,
 )
-from numbaflux.ir.ops import OPS, ROUTINES
+from numbaflux.ir.ops import ATOMICS, OPS, ROUTINES, SHUFFLES, THREADS
 from numbaflux.ir.printer import Printer
 from numbaflux.ir.walk import callees, defs, uses
 
@@ -60,6 +63,9 @@ def verify(fn: Function) -> None:
     _Checker(fn).run()
     for callee in callees(fn):
         _Checker(callee.function).run()
+
+
+Memory = Alloc | Load | Store | Accumulate | View | Dim | Gemm | Atomic
 
 
 class _Checker:
@@ -126,8 +132,12 @@ class _Checker:
             case Raise(cond, exception):
                 self._equal(cond.type, BOOL, "a condition is a bool")
                 self.check(issubclass(exception, BaseException), "what is raised is an exception")
-            case Print():
+            case Print() | Barrier():
                 pass
+            case Shuffle(result, kind, value, lane):
+                self.check(kind in SHUFFLES, f"a kind of shuffle: {kind}")
+                self._equal(result.type, value.type, "a shuffle keeps the type of the value")
+                self._integers([lane])
             case _:
                 self._memory(stmt)
 
@@ -135,7 +145,7 @@ class _Checker:
         self._same(args, [p.type for p in fn.params], "a call's arguments and params")
         self._same(results, [r.type for r in fn.results], "a call's results")
 
-    def _memory(self, stmt: Alloc | Load | Store | Accumulate | View | Dim | Gemm) -> None:
+    def _memory(self, stmt: Memory) -> None:
         match stmt:
             case Alloc(result, shape):
                 t = self._array(result)
@@ -154,6 +164,12 @@ class _Checker:
                 self.check(not _grows(value), f"a growing array is never stored: {value}")
                 if isinstance(stmt, Accumulate):
                     self.check(isinstance(t.element, Scalar), "only numbers are accumulated")
+            case Atomic(result, op, array, index, args):
+                t = self._array(array)
+                self.check(op in ATOMICS, f"an atomic operation: {op}")
+                self._index(index, t)
+                self._all_equal([a.type for a in args], t.element, "operands of the elements' type")
+                self._equal(result.type, t.element, "the old value has the type of the elements")
             case View(result, base, how):
                 self._view(self._array(result), self._array(base), how)
             case Dim(result, array, axis):
@@ -173,6 +189,9 @@ class _Checker:
         self.check(op in OPS, f"a primitive is in the table: {op}")
         self.check(len(types) == _arity(OPS[op].form), f"number of arguments of {op}")
         self.check(all(isinstance(t, Scalar) for t in (*types, result)), f"{op} is of scalars")
+        if op in THREADS:
+            self._equal(result, I64, "a thread's number is an int64")
+            return
         if _lanes(result):
             self._wide(op, stmt.result.type, types)
             return

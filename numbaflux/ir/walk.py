@@ -13,6 +13,8 @@ from numbaflux.ir.nodes import (
     Accumulate,
     Alloc,
     Atom,
+    Atomic,
+    Barrier,
     Block,
     Call,
     Callee,
@@ -32,6 +34,7 @@ from numbaflux.ir.nodes import (
     Print,
     Raise,
     Reshape,
+    Shuffle,
     Slice,
     Stmt,
     Store,
@@ -61,6 +64,12 @@ def uses(stmt: Stmt) -> tuple[Atom, ...]:
             return (array,)
         case Gemm(out=out, a=a, b=b):
             return (out, a, b)
+        case Atomic(array=array, index=index, args=args):
+            return (array, *index, *args)
+        case Shuffle(value=value, lane=lane):
+            return (value, lane)
+        case Barrier():
+            return ()
         case If(cond=cond):
             return (cond,)
         case For(count=count, inits=inits, slots=slots):
@@ -76,11 +85,11 @@ def uses(stmt: Stmt) -> tuple[Atom, ...]:
 def defs(stmt: Stmt) -> tuple[Var, ...]:
     """The variables a statement defines in its own block."""
     match stmt:
-        case Prim() | Alloc() | Load() | View() | Dim():
+        case Prim() | Alloc() | Load() | View() | Dim() | Atomic() | Shuffle():
             return (stmt.result,)
         case Extern() | Custom() | Call() | If() | For() | While():
             return stmt.results
-        case Store() | Accumulate() | Gemm() | Raise() | Print():
+        case Store() | Accumulate() | Gemm() | Barrier() | Raise() | Print():
             return ()
         case _:
             assert_never(stmt)
@@ -156,6 +165,13 @@ def map_atoms(stmt: Stmt, f: Callable[[Atom], Atom]) -> Stmt:
             return replace(stmt, array=f(stmt.array))
         case Gemm():
             return replace(stmt, out=f(stmt.out), a=f(stmt.a), b=f(stmt.b))
+        case Atomic():
+            args, index = fs(stmt.args), fs(stmt.index)
+            return replace(stmt, array=f(stmt.array), index=index, args=args)
+        case Shuffle():
+            return replace(stmt, value=f(stmt.value), lane=f(stmt.lane))
+        case Barrier():
+            return stmt
         case If():
             return replace(stmt, cond=f(stmt.cond))
         case For():
@@ -172,11 +188,11 @@ def map_atoms(stmt: Stmt, f: Callable[[Atom], Atom]) -> Stmt:
 def map_defs(stmt: Stmt, f: Callable[[Var], Var]) -> Stmt:
     """The statement with `f` applied to the variables it defines."""
     match stmt:
-        case Prim() | Alloc() | Load() | View() | Dim():
+        case Prim() | Alloc() | Load() | View() | Dim() | Atomic() | Shuffle():
             return replace(stmt, result=f(stmt.result))
         case Extern() | Custom() | Call() | If() | For() | While():
             return replace(stmt, results=tuple(f(v) for v in stmt.results))
-        case Store() | Accumulate() | Gemm() | Raise() | Print():
+        case Store() | Accumulate() | Gemm() | Barrier() | Raise() | Print():
             return stmt
         case _:
             assert_never(stmt)

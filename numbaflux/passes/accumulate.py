@@ -1,5 +1,7 @@
 """`a[i] = a[i] + v` is `a[i] += v`: nothing of it is needed in reverse.
 
+So is an atomic addition whose result nobody uses.
+
 Only where the loaded value is used for nothing else and nothing comes between that may write `a`.
 """
 
@@ -12,6 +14,8 @@ from numbaflux.debug import stage
 from numbaflux.ir.nodes import (
     Accumulate,
     Array,
+    Atomic,
+    Barrier,
     Block,
     Function,
     Load,
@@ -48,8 +52,19 @@ class _Rewriter:
             stmt = map_regions(stmt, self.block)
             if isinstance(stmt, Store) and not isinstance(stmt.value.type, Array):
                 stmt = self.store(stmt, stmts)
+            elif isinstance(stmt, Atomic) and not self.used[stmt.result]:
+                stmt = self.atomic(stmt, stmts)
             stmts.append(stmt)
         return replace(block, stmts=tuple(stmts))
+
+    def atomic(self, stmt: Atomic, before: list[Stmt]) -> Atomic | Accumulate:
+        if stmt.op not in ("add", "sub"):
+            return stmt
+        (value,) = stmt.args
+        if stmt.op == "sub":
+            value = Var("t", value.type)
+            before.append(Prim(value, "neg", stmt.args, stmt.loc))
+        return Accumulate(stmt.array, stmt.index, value, stmt.loc, True)
 
     def store(self, stmt: Store, before: list[Stmt]) -> Store | Accumulate:
         """The store, or the Accumulate it is, given the statements of its block before it."""
@@ -78,7 +93,7 @@ class _Rewriter:
             return False
         between = before[before.index(load) + 1 :]
         return not any(
-            isinstance(s, Raise)
+            isinstance(s, Raise | Barrier)
             or not self.alias.written(s).isdisjoint(self.alias.of(store.array))
             or regions(s)
             for s in between

@@ -17,6 +17,7 @@ from numbaflux.ir.nodes import (
     Accumulate,
     Array,
     Atom,
+    Atomic,
     Block,
     Call,
     Custom,
@@ -26,6 +27,7 @@ from numbaflux.ir.nodes import (
     If,
     Load,
     Prim,
+    Shuffle,
     Stmt,
     Store,
     Var,
@@ -147,6 +149,13 @@ class _Flow:
                 case Gemm(out=out, a=a, b=b):
                     if self.has(a) or self.has(b):
                         self.add(out)
+                case Atomic(result=r, array=array, args=args):
+                    if any(self.has(a) for a in args):
+                        self.add(array)
+                    if self.has(array):
+                        self.add(r)
+                case Shuffle(result=r, value=v) if self.has(v):
+                    self.add(r)
                 case Custom(results=results, args=args):
                     if any(self.has(a) for a in args):
                         self.add(*results)
@@ -175,6 +184,13 @@ class _Flow:
                 case Gemm(out=out, a=a, b=b):
                     if self.has(out):
                         self.add(a, b)
+                case Atomic(result=r, array=array, args=args):
+                    if self.has(r):
+                        self.add(array)
+                    if self.has(array):
+                        self.add(*args)
+                case Shuffle(result=r, value=v) if self.has(r):
+                    self.add(v)
                 case Custom(results=results, args=args):
                     if any(self.has(r) for r in results):
                         self.add(*args)

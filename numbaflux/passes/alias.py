@@ -19,6 +19,7 @@ from numbaflux.ir.nodes import (
     Alloc,
     Array,
     Atom,
+    Atomic,
     Block,
     Call,
     Callee,
@@ -185,7 +186,7 @@ def _leaving(fn: Function) -> Iterator[Atom]:
 def written_arrays(stmt: Stmt) -> tuple[Atom, ...]:
     """The arrays a statement itself may write."""
     match stmt:
-        case Store(array=array) | Accumulate(array=array):
+        case Store(array=array) | Accumulate(array=array) | Atomic(array=array):
             return (array,)
         case Gemm(out=out):
             return (out,)

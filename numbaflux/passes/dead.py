@@ -13,6 +13,8 @@ from numbaflux.ir.nodes import (
     Accumulate,
     Array,
     Atom,
+    Atomic,
+    Barrier,
     Block,
     Call,
     Callee,
@@ -95,13 +97,13 @@ class _Marks:
 
     def _visible(self, stmt: Stmt) -> bool:
         match stmt:
-            case Print() | Raise():
+            case Print() | Raise() | Barrier():
                 return True
             case Extern() if not ROUTINES[stmt.routine].pure:
                 return True
             case Call(callee=callee) if has_effects(callee):
                 return True
-            case Store() | Accumulate() | Gemm() | Call():
+            case Store() | Accumulate() | Gemm() | Atomic() | Call():
                 written = any(self._seen(a) for a in written_arrays(stmt))
                 return written or any(v in self.vars for v in defs(stmt))
             case _:
@@ -115,6 +117,8 @@ class _Marks:
         """Arrays whose contents a live statement reads."""
         match stmt:
             case Load(array=array):
+                self.read(array)
+            case Atomic(result=result, array=array) if result in self.vars:
                 self.read(array)
             case Gemm(a=a, b=b):
                 self.read(a)

@@ -21,6 +21,7 @@ from numbaflux.ir.nodes import (
     Alloc,
     Array,
     Atom,
+    Atomic,
     Block,
     Call,
     Const,
@@ -73,6 +74,8 @@ def accesses(block: Block) -> Iterator[Access]:
                 yield Access(array, i, True)
             case Accumulate(array=array, index=i):
                 yield Access(array, i, True, True)
+            case Atomic(array=array, index=i):
+                yield Access(array, i, True)
             case Gemm(out=out, a=a, b=b):
                 yield Access(out, None, True, True)
                 yield Access(a, None, False)

@@ -17,6 +17,7 @@ from numbaflux.ir.nodes import (
     Alloc,
     Array,
     Atom,
+    Barrier,
     Block,
     Const,
     Dim,
@@ -35,7 +36,7 @@ from numbaflux.ir.nodes import (
     View,
     While,
 )
-from numbaflux.ir.walk import defs, map_atoms, regions, substitute, walk
+from numbaflux.ir.walk import defs, map_atoms, regions, substitute, walk, within
 from numbaflux.passes.alias import Aliases
 from numbaflux.passes.dead import dead_code
 
@@ -139,6 +140,9 @@ class _Simplifier:
 
     def forget(self, available: Available, stmt: Stmt) -> None:
         """Drop the loads that a statement, its regions included, may make stale."""
+        if any(isinstance(s, Barrier) for s in within(stmt)):  # now others' stores are seen
+            for key in [k for k in available if k[0] is Load]:
+                del available[key]
         written = set(self.alias.written(stmt))
         for region in regions(stmt):
             written |= self.alias.written_in(region)

@@ -30,7 +30,7 @@ def adjoint(program: Program, shadows: tuple[Tree | None, ...], dup: type) -> Pr
             "adjoint takes cotangents in the shadows of arguments",
             "write the result into an argument, or use numbaflux.vjp",
         )
-    pairs = _shadow_pairs(b, program, shadows, of_scalar=Array)
+    pairs = shadow_pairs(b, program, shadows, of_scalar=Array)
     wrt = tuple(p for p, _ in pairs)
     arrays = [d for p, d in pairs if isinstance(p.type, Array)]
     seeds = [const(1, fn.results[i].type) for i in of]
@@ -40,7 +40,7 @@ def adjoint(program: Program, shadows: tuple[Tree | None, ...], dup: type) -> Pr
         if not isinstance(p.type, Array):
             b.accumulate(d, [index(0)], b.cast(next(scalars), array_of(d).element))
     value = with_leaves(program.result, results)
-    made = finish(program, "adjoint", b, _dup_args(program, shadows, dup), value)
+    made = finish(program, "adjoint", b, dup_args(program, shadows, dup), value)
     apart = frozenset(d for _, d in pairs if isinstance(d, Var) and isinstance(d.type, Array))
     return replace(made, function=replace(made.function, apart=(*fn.apart, apart)))
 
@@ -48,7 +48,7 @@ def adjoint(program: Program, shadows: tuple[Tree | None, ...], dup: type) -> Pr
 def tangent(program: Program, shadows: tuple[Tree | None, ...], dup: type) -> Program:
     """Updates the shadows with their arrays; returns Dup(value, tangent) of a scalar result."""
     fn, b = program.function, Builder(program.function.loc)
-    pairs = _shadow_pairs(b, program, shadows, of_scalar=Scalar)
+    pairs = shadow_pairs(b, program, shadows, of_scalar=Scalar)
     wrt = tuple(p for p, _ in pairs)
     tangents = [d if isinstance(p.type, Array) else b.cast(d, p.type) for p, d in pairs]
     out = b.inline(jvp(fn, wrt), [*fn.params, *tangents])
@@ -59,13 +59,20 @@ def tangent(program: Program, shadows: tuple[Tree | None, ...], dup: type) -> Pr
     }
     order = iter(range(len(fn.results)))
     value = map_tree(lambda a: pair_of[next(order)], program.result)
-    return finish(program, "tangent", b, _dup_args(program, shadows, dup), value)
+    return finish(program, "tangent", b, dup_args(program, shadows, dup), value)
 
 
-def _shadow_pairs(
-    b: Builder, program: Program, shadows: tuple[Tree | None, ...], of_scalar: type
+def shadow_pairs(
+    b: Builder,
+    program: Program,
+    shadows: tuple[Tree | None, ...],
+    of_scalar: type,
+    checked: bool = True,
 ) -> list[tuple[Var, Atom]]:
-    """Each leaf that has a shadow with it; the shadow of a scalar is of the kind `of_scalar`."""
+    """Each leaf that has a shadow with it; the shadow of a scalar is of the kind `of_scalar`.
+
+    `checked`: the program looks whether the shapes of the two agree.
+    """
     pairs = []
     for (name, tree), shadow in zip(program.args, shadows):
         if shadow is None:
@@ -79,7 +86,7 @@ def _shadow_pairs(
                 "pass Dup(x, dx), dx like x; for a scalar x in `adjoint` an array of one element",
             )
         for p, d in zip(primal, ds):
-            if isinstance(p.type, Array):
+            if checked and isinstance(p.type, Array):
                 refuse_other_shape(b, d, p, f"the shadow of argument {name}")
         pairs += zip(primal, ds)
     return pairs
@@ -96,7 +103,8 @@ def _fits(of_scalar: type, p: Var, d: Atom) -> bool:
     return isinstance(d.type, of_scalar) and getattr(d.type, "ndim", 1) == 1
 
 
-def _dup_args(program: Program, shadows: tuple[Tree | None, ...], dup: type):
+def dup_args(program: Program, shadows: tuple[Tree | None, ...], dup: type):
+    """The derivative's arguments: Dup(primal, shadow) where there is a shadow."""
     return tuple(
         (name, tree if shadow is None else Tuple((tree, shadow), dup))
         for (name, tree), shadow in zip(program.args, shadows)

@@ -19,6 +19,8 @@ from numbaflux.ir.nodes import (
     Alloc,
     Array,
     Atom,
+    Atomic,
+    Barrier,
     Block,
     Call,
     Custom,
@@ -32,6 +34,7 @@ from numbaflux.ir.nodes import (
     Prim,
     Print,
     Raise,
+    Shuffle,
     Stmt,
     Store,
     Type,
@@ -42,6 +45,7 @@ from numbaflux.ir.nodes import (
 from numbaflux.passes.activity import Activity
 from numbaflux.rules.table import Sym, contribution, has_partial
 from numbaflux.transforms import calls, custom
+from numbaflux.transforms.kernels import refuse_atomic
 from numbaflux.transforms.memory import inactive_shadow, new_array, shadow_type, shadow_var
 
 
@@ -86,11 +90,11 @@ class Jvp:
             case Prim():
                 self.b.append(stmt)
                 self.prim(stmt)
-            case Alloc(result=r, shape=shape, zero=zero):
+            case Alloc(result=r):
                 self.b.append(stmt)
                 if r in self.active:
                     self.tangents[r] = d = self.shadow(r)
-                    self.b.append(Alloc(d, shape, zero, stmt.loc))
+                    self.b.append(replace(stmt, result=d))
             case Load(result=r, array=array, index=index):
                 self.b.append(stmt)
                 if r in self.active:
@@ -103,7 +107,8 @@ class Jvp:
             case Accumulate(array=array, index=index, value=v):
                 self.b.append(stmt)
                 if v in self.tangents and array in self.active:
-                    self.b.accumulate(self.tangents[array], index, self.tangents[v])
+                    d = replace(stmt, array=self.tangents[array], value=self.tangents[v])
+                    self.b.append(d)
             case View(result=r, base=base, how=how):
                 self.b.append(stmt)
                 if r in self.active:
@@ -119,7 +124,16 @@ class Jvp:
             case Call():
                 found = calls.tangents(self.b, stmt, self.active, self.tangents, jvp)
                 self.tangents.update(found)
-            case Dim() | Extern() | Raise() | Print():
+            case Atomic():
+                self.b.append(stmt)
+                if stmt.array in self.active:
+                    refuse_atomic(stmt)
+            case Shuffle(result=r, value=v):
+                self.b.append(stmt)
+                if r in self.active:
+                    self.tangents[r] = d = self.shadow(r)
+                    self.b.append(replace(stmt, result=d, value=self.tangent_or_zero(v)))
+            case Dim() | Extern() | Barrier() | Raise() | Print():
                 self.b.append(stmt)
             case If():
                 self.if_(stmt)

@@ -164,9 +164,9 @@ class _Duplicate:
 
     def stmt(self, stmt: Stmt) -> Iterator[Stmt]:
         match stmt:
-            case Alloc(result=r, shape=shape) if self.twinned(r):
+            case Alloc(result=r) if self.twinned(r):
                 yield stmt
-                yield Alloc(self.twin(r), shape, True, stmt.loc)
+                yield replace(stmt, result=self.twin(r), zero=True)
             case Custom(results=results):
                 yield stmt
                 b = Builder(stmt.loc)

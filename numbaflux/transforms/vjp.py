@@ -21,6 +21,8 @@ from numbaflux.ir.nodes import (
     Alloc,
     Array,
     Atom,
+    Atomic,
+    Barrier,
     Block,
     Call,
     Custom,
@@ -35,6 +37,7 @@ from numbaflux.ir.nodes import (
     Print,
     Raise,
     Scalar,
+    Shuffle,
     Stmt,
     Store,
     Var,
@@ -50,6 +53,7 @@ from numbaflux.passes.loops.sink import sink
 from numbaflux.passes.simplify import simplify
 from numbaflux.rules.table import Sym, contribution, has_partial
 from numbaflux.transforms import calls, checkpoint, custom, rewind
+from numbaflux.transforms.kernels import refuse_atomic, reverse_shuffle
 from numbaflux.transforms.memory import (
     add_array,
     clear_array,
@@ -230,7 +234,8 @@ class Reverse:
             case Load(result=r, array=array, index=i):
                 d = self.adjoints.pop(r, None)
                 if d is not None:
-                    self.b.accumulate(self.shadow(array), self.need(*i), d)
+                    place, atomic = self.need(*i), self.meets(array)
+                    self.b.append(Accumulate(self.shadow(array), place, d, stmt.loc, atomic))
             case Store(array=array, index=i, value=v):
                 if array in self.active and not isinstance(v.type, Array):
                     shadow, place = self.shadow(array), self.need(*i)
@@ -264,6 +269,16 @@ class Reverse:
                 numbers = isinstance(array_of(r).element, Scalar)
                 if self.given.repeated and r in self.shadows and numbers:
                     clear_array(self.b, self.shadow(r))
+            case Barrier():
+                self.b.append(stmt)
+            case Atomic():
+                if stmt.array in self.active:
+                    refuse_atomic(stmt)
+            case Shuffle(result=r, value=v):
+                d = self.adjoints.pop(r, None)
+                if d is not None:
+                    lane = self.values.need(stmt.lane)
+                    self.contribute(v, reverse_shuffle(self.b, stmt, lane, d))
             case View() | Dim() | Extern() | Raise() | Print():
                 pass
             case _:
@@ -305,6 +320,13 @@ class Reverse:
         found = self.adjoints.get(a) if isinstance(a, Var) else None
         return found or zero_of(a.type)
 
+    def meets(self, array: Atom) -> bool:
+        """Whether other threads may add to an element of the array's shadow at the same time."""
+        if not self.values.fn.kernel:
+            return False
+        made = (self.values.places.definition.get(s) for s in self.values.places.alias.of(array))
+        return not all(isinstance(m, Alloc) and m.space == "local" for m in made)
+
     def extend(self, shadow: Atom, place: tuple[Atom, ...]) -> None:
         """Let a shadow that grows have an element that nothing has been added to yet."""
         if array_of(shadow).grows:
@@ -323,6 +345,10 @@ class Reverse:
     def _private_shadow(self, a: Var, b: Builder) -> Var:
         stmt = self.values.places.definition[a]
         match stmt:
+            case Alloc(result=r, space=space) if space:
+                d = shadow_var(r)
+                b.append(replace(stmt, result=d, shape=self.need(*stmt.shape), zero=True))
+                return d
             case Alloc(result=r, shape=shape):
                 type = shadow_type(r.type)
                 if array_of(r).grows and self.values.places.home[r] is not self.values.places.root:

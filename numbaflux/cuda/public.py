@@ -1,0 +1,58 @@
+"""The public transforms of kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numbaflux.api.transforms import InPlace
+from numbaflux.cuda.kernel import KernelDerivative
+
+
+def adjoint(kernel: Any) -> KernelDerivative:
+    """The reverse of a kernel: `adjoint(kernel)[grid, block](Dup(x, dx), ...)`.
+
+    Launched after the kernel and like it, it adds to each shadow dx the product of the transposed
+    Jacobian with the cotangents in the shadows of what the kernel has written; those are zeroed
+    where they are consumed.  A scalar has a shadow of one element.  What is not given as
+    `Dup(x, dx)` is constant.
+
+    Raises UnsupportedError for a construct that has no derivative, NotDifferentiableError if the
+    reverse needs what the kernel has overwritten, ValueError for a shadow of another shape.
+
+    >>> import numpy as np
+    >>> import numbaflux as nf
+    >>> from numba import cuda
+    >>> @cuda.jit
+    ... def square(x, y):
+    ...     i = cuda.grid(1)
+    ...     if i < x.size:
+    ...         y[i] = x[i] * x[i]
+    >>> x, dx, dy = np.arange(3.0), np.zeros(3), np.ones(3)
+    >>> y = np.zeros(3)
+    >>> nf.cuda.emulate(nf.cuda.adjoint(square))[1, 32](nf.Dup(x, dx), nf.Dup(y, dy))
+    >>> dx
+    array([0., 2., 4.])
+    """
+    return KernelDerivative(InPlace("adjoint"), kernel)
+
+
+def tangent(kernel: Any) -> KernelDerivative:
+    """The kernel with tangents: `tangent(kernel)[grid, block](Dup(x, dx), ...)`.
+
+    It does what the kernel does, and to each shadow what the derivative of that does: with x' in
+    the shadow of x it leaves J x' in that of what is written.  The shadow of a scalar is a scalar.
+
+    >>> import numpy as np
+    >>> import numbaflux as nf
+    >>> from numba import cuda
+    >>> @cuda.jit
+    ... def square(x, y):
+    ...     i = cuda.grid(1)
+    ...     if i < x.size:
+    ...         y[i] = x[i] * x[i]
+    >>> x, dx, y, dy = np.arange(3.0), np.ones(3), np.zeros(3), np.zeros(3)
+    >>> nf.cuda.emulate(nf.cuda.tangent(square))[1, 32](nf.Dup(x, dx), nf.Dup(y, dy))
+    >>> dy
+    array([0., 2., 4.])
+    """
+    return KernelDerivative(InPlace("tangent"), kernel)

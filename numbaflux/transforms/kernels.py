@@ -1,0 +1,64 @@
+"""What is particular to threads: the rules of warp operations, and what has none."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from numbaflux.errors import UnsupportedError
+from numbaflux.ir.build import Builder, index, zero_of
+from numbaflux.ir.nodes import I64, Atom, Atomic, Shuffle, Var
+
+WARP = 32  # threads
+
+
+def refuse_atomic(stmt: Atomic) -> NoReturn:
+    """Raise UnsupportedError: what the operation leaves depends on which thread came first."""
+    raise UnsupportedError(
+        f"`cuda.atomic.{stmt.op}` on an array that is differentiated", stmt.loc,
+        "its result depends on the order of the threads",
+        "add with `cuda.atomic.add` and do not use what it returns",
+    )  # fmt: skip
+
+
+def shuffle(b: Builder, kind: str, value: Atom, lane: Atom, name: str = "t") -> Var:
+    result = Var(name, value.type)
+    b.append(Shuffle(result, kind, value, lane, b.loc))
+    return result
+
+
+def reverse_shuffle(b: Builder, stmt: Shuffle, lane: Atom, d: Atom) -> Atom:
+    """What the cotangents of a shuffle's results contribute to that of the thread's own value.
+
+    The transpose of a permutation is its inverse; a thread that got its own value gives it back.
+    """
+    own = b.prim("warp_lane", type=I64, name="lane")
+    match stmt.kind:
+        case "xor":
+            return shuffle(b, "xor", d, lane)
+        case "down":
+            inside = b.prim("ge", own, lane)
+            alone = b.prim("ge", b.add(own, lane), index(WARP))
+            return _moved(b, shuffle(b, "up", d, lane), inside, d, alone)
+        case "up":
+            inside = b.prim("lt", b.add(own, lane), index(WARP))
+            alone = b.prim("lt", own, lane)
+            return _moved(b, shuffle(b, "down", d, lane), inside, d, alone)
+        case _:
+            return _collected(b, d, lane, own)
+
+
+def _moved(b: Builder, other: Atom, inside: Atom, d: Atom, alone: Atom) -> Atom:
+    """What comes from another thread, and what a thread at the edge keeps."""
+    nothing = zero_of(d.type)
+    return b.add(b.select(inside, other, nothing), b.select(alone, d, nothing))
+
+
+def _collected(b: Builder, d: Atom, lane: Atom, own: Atom) -> Atom:
+    """The sum over the threads that read this one's value."""
+    source = b.prim("mod", lane, index(WARP))
+    with b.for_(index(WARP), [zero_of(d.type)], "lane", ["total"]) as loop:
+        theirs = shuffle(b, "idx", d, loop.k)
+        mine = b.prim("eq", shuffle(b, "idx", source, loop.k), own)
+        part = b.select(mine, theirs, zero_of(d.type))
+        loop.yields = [b.add(loop.carried[0], part)]
+    return loop.results[0]
