@@ -9,7 +9,7 @@ A kernel without barriers is a compiled loop over the grid.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -18,12 +18,10 @@ import numpy as np
 from numbaflux.api import pipeline
 from numbaflux.backends import emulation
 from numbaflux.backends.emulation import WARP, Emulated, Shared, emulated
-from numbaflux.cuda.kernel import Launch, check_arguments, for_launch, lengths
+from numbaflux.cuda.execution import Executor
+from numbaflux.cuda.kernel import Launch
 from numbaflux.errors import NumbafluxError
-from numbaflux.ir.build import array_of
 from numbaflux.ir.trees import Program
-from numbaflux.transforms.launches import Launched
-from numbaflux.transforms.tapes import Taped, taped
 
 Random = np.random.Generator
 ORDERS = ("forward", "reverse", "random")
@@ -39,62 +37,40 @@ class Emulation:
     """A kernel that runs on the CPU, launched as `emulation[grid, block, stream, shared](...)`."""
 
     kernel: Any
-    order: str
-    seed: int
-    _compiled: dict[Any, Compiled] = field(default_factory=dict)
+    executor: Executor
 
-    def __getitem__(self, config: Any) -> Callable[..., None]:
-        launch = Launch.of(config)
-
-        def run(*args: Any) -> None:
-            check_arguments(args)
-            compiled = self.compiled(for_launch(self.kernel, args, launch))
-            random = np.random.default_rng(self.seed)
-            _run(compiled, launch, (*args, *_tapes(compiled, launch, args)), self.order, random)
-
-        return run
-
-    def compiled(self, launched: Launched) -> Compiled:
-        """The program as functions for the CPU, made once."""
-        if launched not in self._compiled:
-            made = taped(launched.program)
-            counting = None if made.counting is None else self._compile(made.counting)
-            self._compiled[launched] = replace(
-                self._compile(made.program), taped=made, counting=counting
-            )
-        return self._compiled[launched]
-
-    def _compile(self, program: Program) -> Compiled:
-        name = pipeline.identifier(f"emulated_{program.function.name}")
-        made = emulated(program)
-        return Compiled(made, pipeline.keep(name, emulation.write(name, made)))
+    def __getitem__(self, config: Any) -> Callable[..., Any]:
+        return self.executor.of(self.kernel, Launch.of(config))
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """An emulated kernel, what was generated from it, and what it needs tapes for."""
+    """An emulated kernel and what was generated from it."""
 
     made: Emulated
     generated: pipeline.Generated
-    taped: Taped | None = None
-    counting: Compiled | None = None
 
 
-def _tapes(compiled: Compiled, launch: Launch, args: Sequence[Any]) -> list[np.ndarray]:
-    """New memory for what the kernel keeps."""
-    assert compiled.taped is not None
-    tapes = compiled.taped.tapes
-    shapes = lengths(compiled.taped, launch, args)
-    if compiled.counting is not None:
-        counted = [i for i, shape in enumerate(shapes) if shape is None]
-        counts = np.zeros((len(counted), launch.threads), np.int64)
-        _run(compiled.counting, launch, (*args, counts), "forward", np.random.default_rng(0))
-        for i, count in zip(counted, counts.max(axis=1)):
-            shapes[i] = (int(count),)
-    return [
-        np.empty((*(shape or ()), launch.threads), array_of(tape.array).element.numpy)
-        for tape, shape in zip(tapes, shapes, strict=True)
-    ]
+@dataclass(frozen=True, slots=True)
+class Emulator:
+    """The machine that kernels run on here."""
+
+    order: str
+    seed: int
+
+    def compile(self, program: Program) -> Compiled:
+        name = pipeline.identifier(f"emulated_{program.function.name}")
+        made = emulated(program)
+        return Compiled(made, pipeline.keep(name, emulation.write(name, made)))
+
+    def run(self, compiled: Compiled, launch: Launch, args: Sequence[Any]) -> None:
+        _run(compiled, launch, args, self.order, np.random.default_rng(self.seed))
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        return np.zeros(shape, dtype)
+
+    def largest(self, counts: np.ndarray) -> list[int]:
+        return [int(n) for n in counts.max(axis=1)]
 
 
 def emulate(kernel: Any, order: str = "forward", seed: int = 0) -> Emulation:
@@ -119,7 +95,7 @@ def emulate(kernel: Any, order: str = "forward", seed: int = 0) -> Emulation:
     """
     if order not in ORDERS:
         raise ValueError(f"order is {', '.join(ORDERS)}, not {order!r}")
-    return Emulation(kernel, order, seed)
+    return Emulation(kernel, Executor(Emulator(order, seed)))
 
 
 def _run(

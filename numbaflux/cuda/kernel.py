@@ -26,7 +26,7 @@ from numbaflux.passes.indices import indices
 from numbaflux.passes.owner import PARTS, Known
 from numbaflux.passes.simplify import simplify
 from numbaflux.transforms import launches
-from numbaflux.transforms.launches import Launched
+from numbaflux.transforms.launches import Launched, Recorded
 from numbaflux.transforms.tapes import Taped, upper_bound
 
 Types = tuple[Any, ...]
@@ -106,6 +106,32 @@ class KernelDerivative:
             verify(made.program.function)
             self._programs[key] = made
         return self._programs[key]
+
+
+@dataclass(eq=False)
+class KernelVjp:
+    """A kernel that, launched, gives (None, pullback)."""
+
+    primal: Any
+    _programs: dict[tuple[Types, Known], Recorded] = field(default_factory=dict)
+
+    def recorded(self, dups: Sequence[Any], launch: Launch) -> Recorded:
+        """The kernel that records and its adjoint, for arguments with their shadows."""
+        key = (tuple(typeof(a) for a in dups), launch.known())
+        if key not in self._programs:
+            transform = InPlace("adjoint")
+            of = launched(self.primal, transform.primal_types(key[0]), key[1])
+            shadows = transform.shadows(of.program, key[0])
+            made = launches.pullback(of, shadows, transform.dup, key[1])
+            verify(made.forward.program.function)
+            verify(made.backward.program.function)
+            self._programs[key] = made
+        return self._programs[key]
+
+
+def with_dups(args: Sequence[Any], shadows: Sequence[Any]) -> tuple[Any, ...]:
+    """The arguments, as Dup(x, dx) where there is a shadow."""
+    return tuple(a if d is None else Dup(a, d) for a, d in zip(args, shadows, strict=True))
 
 
 def name_of(kernel: Any) -> str:

@@ -44,7 +44,7 @@ from numbaflux.ir.nodes import (
     View,
     While,
 )
-from numbaflux.ir.walk import substitute
+from numbaflux.ir.walk import substitute, walk
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.activity import Activity
 from numbaflux.passes.counters import counters, key_of
@@ -85,7 +85,7 @@ class Sweeps:
     seeds: tuple[Var, ...]
     reverse: tuple[Stmt, ...]
     cotangents: tuple[Atom, ...]
-    finals: frozenset[Var] = frozenset()  # loads in `reverse` of what `forward` has left
+    lost: frozenset[Var] = frozenset()  # loads in `forward` of what it overwrites afterwards
 
 
 @stage
@@ -116,7 +116,8 @@ def sweeps(
 ) -> Sweeps:
     """The two sweeps of `fn` apart; `repeated`: for a reverse sweep that runs several times."""
     wrt = tuple(wrt)
-    fn = sink(accumulate(simplify(induction(simplify(fn)))))
+    fn = accumulate(simplify(induction(simplify(fn))))
+    fn = fn if fn.kernel else sink(fn)
     which = range(len(fn.results)) if of is None else of
     outputs = [fn.results[i] for i in which if fn.results[i].type.is_float]
     marked = checkpoint.prepare(fn, wrt, outputs, repeated)
@@ -143,7 +144,7 @@ def sweeps(
         return reverse
 
     reverse = reversing(twinned, {})
-    snapshots = worthwhile(twinned, reverse.values.cut())
+    snapshots = {} if fn.kernel else worthwhile(twinned, reverse.values.cut())
     if snapshots:
         reverse = reversing(*with_snapshots(twinned, snapshots))
     values = reverse.values
@@ -162,8 +163,13 @@ def sweeps(
         seeds,
         backward.stmts,
         backward.yields,
-        frozenset(reverse.finals),
+        _lost(values),
     )
+
+
+def _lost(values: Values) -> frozenset[Var]:
+    loads = (s for s in walk(values.fn.block) if isinstance(s, Load))
+    return frozenset(s.result for s in loads if not values.places.intact(s, s.array))
 
 
 def _seed(a: Atom) -> Var:
@@ -192,8 +198,7 @@ class Given:
 class Reverse:
     """The reverse sweep while it is written. One method a kind of statement, regions.py the rest.
 
-    `adjoints`: what has been contributed so far to each active scalar, as atoms of `b`; `finals`:
-    what is loaded from arrays as the function leaves them.
+    `adjoints`: what has been contributed so far to each active scalar, as atoms of `b`.
     """
 
     def __init__(
@@ -205,12 +210,11 @@ class Reverse:
     ) -> None:
         self.active, self.shadows, self.given, self.values = active, shadows, given, values
         self.adjoints: dict[Var, Atom] = {}
-        self.finals: set[Var] = set()
         self.b = Builder()
 
     def run(self, seeds: Iterable[tuple[Atom, Var]]) -> Builder:
         """The whole sweep, from the cotangents of the results."""
-        self.adjoints, self.finals, self.b = {}, set(), Builder()
+        self.adjoints, self.b = {}, Builder()
         root = self.values.places.root
         with self.values.mirror(root, self.b):
             for a, ct in seeds:
@@ -328,8 +332,9 @@ class Reverse:
         """Whether other threads may add to an element of the array's shadow at the same time."""
         if not self.values.fn.kernel:
             return False
-        made = (self.values.places.definition.get(s) for s in self.values.places.alias.of(array))
-        return not all(isinstance(m, Alloc) and m.space == "local" for m in made)
+        sites = self.values.places.alias.of(array)
+        made = (self.values.places.definition.get(s) for s in sites if isinstance(s, Var))
+        return not all(isinstance(m, Alloc) and m.space in ("", "local") for m in made)
 
     def extend(self, shadow: Atom, place: tuple[Atom, ...]) -> None:
         """Let a shadow that grows have an element that nothing has been added to yet."""
