@@ -12,6 +12,7 @@ kernel is compiled.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import NoReturn
 
 from numbaflux.errors import NotDifferentiableError
@@ -39,6 +40,7 @@ from numbaflux.ir.walk import map_regions, substitute, uses, walk
 from numbaflux.passes.alias import Aliases, written_params
 from numbaflux.passes.barriers import barriers
 from numbaflux.passes.branches import branches
+from numbaflux.passes.lift import lift
 from numbaflux.passes.owner import Known, Verdict, own
 from numbaflux.passes.simplify import simplify
 from numbaflux.transforms import records
@@ -125,8 +127,10 @@ def _backward(
     made = _finished(program, "adjoint", b, dup_args(program, shadows, dup))
     sites = (s.lost & _outside(fn)) | _returned(fn)
     rerun = branches(_without_writes(made.function, fn), sites)
-    owned = own(rerun, (d for d in mine if isinstance(d, Var)), launch)
-    settled = _settled(made, owned.fn, sites)
+    shadows = frozenset(d for d in mine if isinstance(d, Var))
+    owned = own(rerun, shadows, launch)
+    fewer = lift(simplify(owned.fn), shadows, prod(launch.block))
+    settled = _settled(made, fewer, sites)
     return Launched(settled, (*of.verdicts, *owned.verdicts)), sites
 
 
