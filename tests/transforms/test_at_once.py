@@ -256,3 +256,34 @@ def test_loops_in_parallel():
 
     expected = nf.grad(one_by_one)(X)
     np.testing.assert_allclose(nf.grad(branches)(X), expected, rtol=1e-12)
+
+
+@njit
+def exchanged(x, data, scale, offset, n):
+    """What is differentiated changes places with what is not."""
+    if n == 0:
+        return x[0] * data[1] * scale + offset
+    return x[1] * exchanged(data, x, offset, scale * 0.5, n - 1) + math.sin(
+        exchanged(data, x, scale, offset, n - 1)
+    )
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_arguments_that_change_places(place):
+    args = (vector(0.7, 0.4), vector(0.3, -1.2), 0.9, 0.6, 3)
+    gradient = nf.grad(exchanged, place)(*args)
+    for at in np.ndindex(np.shape(args[place])):
+        unit = np.zeros(np.shape(args[place]))
+        unit[at] = 1.0
+        moving = tuple(unit[()] if i == place else None for i in range(len(args)))
+        tangent = nf.jvp(exchanged, args, moving)[1]
+        assert np.asarray(gradient)[at] == pytest.approx(tangent, rel=1e-12)
+
+
+def test_versions_of_one_function_call_only_larger_ones():
+    text = nf.source(nf.grad(scaled_by_another), X, 0)
+    order = [line.split("(")[0] for line in text.splitlines() if line.startswith("def ")]
+    bodies = text.split("\ndef ")[1:]
+    for at, body in enumerate(bodies):
+        for later in order[at + 1 :]:
+            assert later.removeprefix("def ") + "(" not in body.split(":", 1)[1]
