@@ -44,8 +44,7 @@ from numbaflux.ir.nodes import (
     View,
     While,
 )
-    reverse = reversing(ready.fn, {})
-    snapshots = {} if fn.kernel else worthwhile(ready.fn, reverse.values.cut())
+from numbaflux.ir.walk import defs, substitute, walk
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.activity import Activity
 from numbaflux.passes.counters import counters, key_of
@@ -53,8 +52,8 @@ from numbaflux.passes.loops.induction import induction
 from numbaflux.passes.loops.sink import sink
 from numbaflux.passes.simplify import simplify
 from numbaflux.rules.table import Sym, contribution, has_partial
-    reverse = reversing(ready.fn, {})
-    snapshots = {} if fn.kernel else worthwhile(ready.fn, reverse.values.cut())
+from numbaflux.transforms import at_once, calls, checkpoint, custom, rewind
+from numbaflux.transforms.kernels import reverse_extremum, reverse_shuffle
 from numbaflux.transforms.memory import (
     add_array,
     clear_array,
