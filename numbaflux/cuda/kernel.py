@@ -144,7 +144,7 @@ def launched(kernel: Any, arg_types: Types, known: Known) -> Launched:
     """The program of a kernel or of a derivative of one, for launches of that kind."""
     if isinstance(kernel, KernelDerivative):
         return kernel.launched(arg_types, known)
-    program = frontend.read_kernel(kernel, arg_types)
+    program = frontend.read_kernel(kernel, arg_types, known.block)
     return Launched(replace(program, function=accumulate(simplify(indices(program.function)))))
 
 

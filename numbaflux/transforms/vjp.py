@@ -52,7 +52,7 @@ from numbaflux.passes.loops.induction import induction
 from numbaflux.passes.loops.sink import sink
 from numbaflux.passes.simplify import simplify
 from numbaflux.rules.table import Sym, contribution, has_partial
-from numbaflux.transforms import at_once, calls, checkpoint, custom, rewind
+from numbaflux.transforms import at_once, calls, checkpoint, custom, replay, rewind
 from numbaflux.transforms.kernels import reverse_extremum, reverse_shuffle
 from numbaflux.transforms.memory import (
     add_array,
@@ -86,6 +86,7 @@ class Sweeps:
     reverse: tuple[Stmt, ...]
     cotangents: tuple[Atom, ...]
     lost: frozenset[Var] = frozenset()  # loads in `forward` of what it overwrites afterwards
+    again: frozenset[Var] = frozenset()  # counters of loops whose trips `reverse` runs again
 
 
 @stage
@@ -164,6 +165,7 @@ def sweeps(
         backward.stmts,
         backward.yields,
         _lost(values),
+        frozenset(reverse.again),
     )
 
 
@@ -241,7 +243,8 @@ def _prepared(
 class Reverse:
     """The reverse sweep while it is written. One method a kind of statement, regions.py the rest.
 
-    `adjoints`: what has been contributed so far to each active scalar, as atoms of `b`.
+    `adjoints`: what has been contributed so far to each active scalar, as atoms of `b`; `again`:
+    the counters of loops whose trips are run again.
     """
 
     def __init__(
@@ -253,6 +256,7 @@ class Reverse:
     ) -> None:
         self.active, self.shadows, self.given, self.values = active, shadows, given, values
         self.adjoints: dict[Var, Atom] = {}
+        self.again: set[Var] = set()
         self.b = Builder()
 
     def run(self, seeds: Iterable[tuple[Atom, Var]]) -> Builder:
@@ -316,6 +320,9 @@ class Reverse:
                 reverse_if(self, stmt)
             case For() if key_of(stmt) in self.given.checkpointed:
                 rewind.reverse(self, self.given.checkpointed[key_of(stmt)], vjp)
+            case For() if replay.replayed(self, stmt):
+                self.again.add(key_of(stmt))
+                replay.reverse(self, stmt, vjp)
             case For():
                 reverse_for(self, stmt)
             case While():
