@@ -1,6 +1,17 @@
 """Derivatives of CUDA kernels: `numbaflux.cuda`."""
 
-from numbaflux.cuda.emulator import DivergentBarrierError, Emulation, emulate
+from numbaflux.cuda.emulator import Emulation, emulate
+from numbaflux.cuda.memory import OutOfBoundsError, RaceError, UnwrittenError
 from numbaflux.cuda.public import adjoint, tangent
+from numbaflux.cuda.scheduler import DivergentBarrierError
 
-__all__ = ["DivergentBarrierError", "Emulation", "adjoint", "emulate", "tangent"]
+__all__ = [
+    "DivergentBarrierError",
+    "Emulation",
+    "OutOfBoundsError",
+    "RaceError",
+    "UnwrittenError",
+    "adjoint",
+    "emulate",
+    "tangent",
+]

@@ -333,6 +333,7 @@ class _EnterNamespace(FunctionPass):
         if own not in kernels.INDICES:
             made = [ir.Assign(known, stmt.target, stmt.loc)]
         else:
+            assert stmt.target.scope is not None
             function = stmt.target.scope.redefine(f"${own.__name__}", stmt.loc)
             call = ir.Expr.call(function, (), (), stmt.loc)
             made = [

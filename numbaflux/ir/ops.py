@@ -191,6 +191,20 @@ def _put(value: np.ndarray, array: np.ndarray, place: int, first: int, count: in
 
 ROUTINES["put"] = Op("put", "lanes.put({0}, {1}, {2}, {3}, {4})", _put, pure=False, writes=1)
 
+# An access that is watched (watch.py): the watch, the array, its index, the number of the access in
+# the program, the thread in its block, the number of the block's first thread.
+WATCHES: dict[str, str] = {}  # each with the function that it calls
+MOST_AXES = 8
+for _kind in ("axis", "inside", "read", "write", "atomic"):
+    for _rank in range(MOST_AXES + 1):
+        _place = "".join(f"{{{2 + _n}}}, " for _n in range(_rank)).rstrip(
+            " " if _rank == 1 else ", "
+        )
+        _rest = ", ".join(f"{{{2 + _rank + _n}}}" for _n in range(3))
+        WATCHES[f"watch_{_kind}_{_rank}"] = f"watch.{_kind}"
+        _form = f"watch.{_kind}({{0}}, {{1}}, ({_place}), {_rest})"
+        _routine(f"watch_{_kind}_{_rank}", _form, lambda *args: (), False)
+
 # Primitives that cost as much as a dozen others.
 EXPENSIVE = {
     "pow", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin",
