@@ -77,13 +77,14 @@ class Shared:
 class Emulated:
     """A kernel for the CPU: its program, what it shares, and where its barriers are.
 
-    `whole`: it runs all threads of the grid, not one.
+    `whole`: it runs all threads of the grid, not one.  `watched`: it is passed `memory`.
     """
 
     program: Program
     shared: tuple[Shared, ...]
     waits: tuple[Wait, ...]  # by the number that is yielded, from 1
     whole: bool
+    watched: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,7 @@ class _Emulation:
         args = tuple((v.name, Leaf(v)) for v in params)
         function = replace(fn, block=b.block((*params, *fn.params)))
         made = replace(self.program, function=function, args=(*args, *self.program.args))
-        return Emulated(made, tuple(self.shared.values()), tuple(self.waits), self.whole)
+        return Emulated(made, tuple(self.shared.values()), tuple(self.waits), self.whole, watches)
 
     # ---- statements ----------------------------------------------------------------------------
 
@@ -357,6 +358,8 @@ def _atomic(b: Builder, stmt: Atomic) -> None:
         "sub": lambda: b.sub(before, x),
         "max": lambda: b.prim("max", before, x),
         "min": lambda: b.prim("min", before, x),
+        "nanmax": lambda: b.prim("fmax", before, x),
+        "nanmin": lambda: b.prim("fmin", before, x),
         "and": lambda: b.prim("bitand", before, x),
         "or": lambda: b.prim("bitor", before, x),
         "xor": lambda: b.prim("bitxor", before, x),

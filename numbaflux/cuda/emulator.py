@@ -16,7 +16,14 @@ import numpy as np
 from numbaflux.api import pipeline
 from numbaflux.backends import emulation
 from numbaflux.backends.emulation import LAUNCH, WARP, Emulated, Shared, emulated
-from numbaflux.cuda.kernel import Launch, arrays, check_arguments, for_launch, name_of
+from numbaflux.cuda.kernel import (
+    Launch,
+    arrays,
+    check_arguments,
+    for_launch,
+    name_of,
+    plain_argument,
+)
 from numbaflux.cuda.memory import Memory
 from numbaflux.cuda.scheduler import Scheduler
 from numbaflux.ir.nodes import Array, Var
@@ -44,7 +51,8 @@ class Emulation:
     def __getitem__(self, config: Any) -> Callable[..., None]:
         launch = Launch.of(config)
 
-        def run(*args: Any) -> None:
+        def run(*given: Any) -> None:
+            args = tuple(map(plain_argument, given))
             check_arguments(args)
             compiled = self.compiled(for_launch(self.kernel, args, launch))
             _run(self, compiled, launch, args)
@@ -127,7 +135,7 @@ def _run(emulation: Emulation, compiled: Compiled, launch: Launch, args: Sequenc
     numbers = np.array([0, 0, 0, *launch.block, *launch.grid, launch.shared, 0], np.int64)
     shared = _Shared(made.shared, launch)
     order = _Order(emulation.order, np.random.default_rng(emulation.seed))
-    if compiled.watched is None:
+    if compiled.watched is None or not made.watched:
         _run_grid(compiled, launch, (numbers, *shared.arrays, *args), shared, order)
         return
     named = _named(compiled, shared, args)

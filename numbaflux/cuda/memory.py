@@ -109,7 +109,7 @@ class Memory:
         kind, number, before, thread, other, row, axis, size, *index = self.watch.found.tolist()
         access = self.accesses[number]
         if kind == OUTSIDE:
-            return self._outside(access, axis, size, index, thread)
+            return self._outside(access, axis, size, index[axis], thread)
         element = self._element(row)
         if kind == RACE:
             return self._race(access, self.accesses[before], element, thread, other)
@@ -123,12 +123,12 @@ class Memory:
         )
 
     def _outside(
-        self, access: Access, axis: int, size: int, index: list[int], thread: int
+        self, access: Access, axis: int, size: int, index: int, thread: int
     ) -> OutOfBoundsError:
         return OutOfBoundsError(
             message(
-                f"index {index[axis]} is out of bounds for axis {axis} of `{access.array}`, "
-                f"which has {size} elements there: {self._thread(thread)} {access.how} it",
+                f"index {index} is out of bounds for axis {axis} of `{access.array}`, "
+                f"which has length {size}: {self._thread(thread)} {access.how} it",
                 access.loc,
                 "on a GPU it would touch memory of something else",
                 f"guard the access: `if i < {access.array}.shape[{axis}]:`",

@@ -69,6 +69,10 @@ _op("bitxor", "{0} ^ {1}", lambda x, y: x ^ y, 45)
 _op("lshift", "{0} << {1}", lambda x, y: x << y, 55)
 _op("rshift", "{0} >> {1}", lambda x, y: x >> y, 55)
 _op("invert", "~{0}", lambda x: ~x, 80)
+_op("popc", "runtime.popc({0})", lambda x: np.uint64(int(x).bit_count()))  # of a uint64, all four
+_op("clz", "runtime.clz({0})", lambda x: np.uint64(64 - int(x).bit_length()))
+_op("ffs", "runtime.ffs({0})", lambda x: np.uint64((int(x) & -int(x)).bit_length()))
+_op("brev", "runtime.brev({0})", lambda x: np.uint64(int(f"{int(x):064b}"[::-1], 2)))
 
 # Truth.
 _op("eq", "{0} == {1}", lambda x, y: x == y, 30)
@@ -145,7 +149,9 @@ THREADS["warp_lane"] = "cuda.laneid"
 THREADS["dynamic_bytes"] = "dynamic_bytes"  # of shared memory, chosen by the launch
 for _name, _form in THREADS.items():
     _op(_name, _form, lambda: np.int64(0))
-ATOMICS = ("add", "sub", "max", "min", "exch", "and", "or", "xor", "inc", "dec", "cas")
+ATOMICS = (
+    "add", "sub", "max", "min", "nanmax", "nanmin", "exch", "and", "or", "xor", "inc", "dec", "cas",
+)  # fmt: skip
 SHUFFLES = ("down", "up", "xor", "idx")
 
 # Routines without a derivative.

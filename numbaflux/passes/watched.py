@@ -34,7 +34,7 @@ MOST_ACCESSES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where a program touches an array, and how: reads, writes, adds atomically to."""
+    """Where a program touches an array, and how: reads, writes, atomically changes."""
 
     array: str
     how: str
@@ -85,7 +85,7 @@ class _Watcher:
             case Accumulate(array=array, index=where, atomic=False):
                 self._tell(b, "write", array, where, "reads and writes")
             case Accumulate(array=array, index=where) | Atomic(array=array, index=where):
-                self._tell(b, "atomic", array, where, "changes atomically")
+                self._tell(b, "atomic", array, where, "atomically changes")
             case View(result=result, base=base, how=how):
                 self.bases[result] = base
                 if isinstance(how, Index):
