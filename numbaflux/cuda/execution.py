@@ -14,6 +14,7 @@ from numbaflux.cuda.kernel import (
     check_arguments,
     for_launch,
     lengths,
+    plain_argument,
     with_dups,
 )
 from numbaflux.ir.build import array_of
@@ -97,11 +98,13 @@ class Executor:
     def of(self, kernel: Any, launch: Launch) -> Callable[..., Any]:
         """What `kernel[grid, block, ...]` is on this machine."""
 
-        def run(*args: Any) -> None:
+        def run(*given: Any) -> None:
+            args = tuple(map(plain_argument, given))
             check_arguments(args)
             self.launch(for_launch(kernel, args, launch), launch, args)
 
-        def run_forward(*args: Any) -> tuple[None, Callable[..., None]]:
+        def run_forward(*given: Any) -> tuple[None, Callable[..., None]]:
+            args = tuple(map(plain_argument, given))
             check_arguments(args)
             return None, self._forward(kernel, launch, args)
 

@@ -195,6 +195,12 @@ def flat(arg: Any) -> Iterator[Any]:
 # ---- arguments ---------------------------------------------------------------------------------
 
 
+def plain_argument(arg: Any) -> Any:
+    """The argument as the program takes it: states of `cuda.random` are rows of two numbers."""
+    names = getattr(getattr(arg, "dtype", None), "names", None)
+    return arg.view(np.uint64).reshape(-1, 2) if names == ("s0", "s1") else arg
+
+
 def check_arguments(args: Sequence[Any]) -> None:
     """Raise ValueError for a shadow of another shape, or one array that is passed twice."""
     for arg in args:

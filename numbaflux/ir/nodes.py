@@ -434,7 +434,8 @@ class Barrier:
 class Atomic:
     """result = array[index]; array[index] = op(result, value): in one step, whoever else does so.
 
-    `op`: add, sub, max, min, exch, and, or, xor, inc, dec, cas (args: compare, value).
+    `op`: add, sub, max, min, nanmax, nanmin (nan counts as nothing), exch, and, or, xor, inc, dec,
+    cas (args: compare, value).
     A sum whose result is not used is an `Accumulate`.
     """
 

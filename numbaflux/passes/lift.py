@@ -3,10 +3,11 @@
     for k in range(n):                    s = 0.0
         if c: atomic d[0] += x[k]   →     for k in range(n): s += x[k] if c else 0.0
                                           s = the sum of s over the warp, by shuffles
-                                          if lane == 0: atomic d[0] += s
+                                          if lane == 0 and s != 0.0: atomic d[0] += s
 
 An addition to an element that is known further out leaves the loops and branches around it, as long
-as they have no barrier.  Where all threads of the block come by and add to one element, a warp adds
+as they have no barrier.  That nothing has been added, when there may be no such element, is seen by
+a sum of zero.  Where all threads of the block come by and add to one element, a warp adds
 up before one of its threads goes to memory; that takes a block of whole warps.
 """
 
@@ -27,6 +28,7 @@ from numbaflux.ir.nodes import (
     Function,
     If,
     Loc,
+    Prim,
     Shuffle,
     Stmt,
     Var,
@@ -80,7 +82,7 @@ class _Lifter:
             made, sums = self.stmt(stmt)
             b.append(made)
             for p in sums.values():
-                b.append(Accumulate(p.array, p.index, p.value, p.loc, True))
+                _add(b, p)
         return replace(block, stmts=tuple(b.stmts))
 
     def _inside(self, b: Builder, stmt: Stmt) -> None:
@@ -138,7 +140,7 @@ class _Lifter:
                 if self._goes_on(p, free):
                     _join(b, sums, p)
                 else:
-                    b.append(Accumulate(p.array, p.index, p.value, p.loc, True))
+                    _add(b, p)
         return b, sums
 
     def _goes_on(self, p: Pending, free: Mapping[int, Stmt]) -> bool:
@@ -186,6 +188,15 @@ class _Lifter:
         return made, {k: replace(p, value=r) for (k, p), r in pairs}
 
 
+def _add(b: Builder, p: Pending) -> None:
+    """if value != 0: atomic array[index] += value"""
+    with b.arm() as then:
+        b.append(Accumulate(p.array, p.index, p.value, p.loc, True))
+    with b.arm() as nothing:
+        pass
+    b.if_(b.prim("ne", p.value, zero_of(p.value.type)), then.block, nothing.block)
+
+
 def _blocks(block: Block):
     yield block
     for stmt in walk(block):
@@ -209,12 +220,21 @@ def _join(b: Builder, sums: Sums, p: Pending) -> None:
 def _over_warps(fn: Function, shadows: frozenset[Site]) -> Function:
     """One addition a warp where all its threads add to one element."""
     uniform, alias = Uniform(fn), Dependence(fn).alias
+    definition: dict[Atom, Prim] = {s.result: s for s in walk(fn.block) if isinstance(s, Prim)}
 
     def together(stmt: Stmt) -> bool:
         if not isinstance(stmt, Accumulate) or not stmt.atomic:
             return False
         same = all(a in uniform for a in (stmt.array, *stmt.index))
         return same and alias.of(stmt.array) <= shadows
+
+    def lifted(stmt: If) -> Accumulate | None:
+        """What `_add` has written, if it is an addition of all threads."""
+        match definition.get(stmt.cond), stmt.then.stmts, stmt.orelse.stmts:
+            case Prim(op="ne", args=(value, Const(value=0.0))), (Accumulate() as inner,), ():
+                return inner if inner.value is value and together(inner) else None
+            case _:
+                return None
 
     def visit(block: Block) -> Block:
         """A block that all threads of the block come to."""
@@ -224,6 +244,8 @@ def _over_warps(fn: Function, shadows: frozenset[Site]) -> Function:
             match stmt:
                 case Accumulate() if together(stmt):
                     _add_of_warp(b, stmt)
+                case If() if (inner := lifted(stmt)) is not None:
+                    _add_of_warp(b, inner)
                 case For(count=count) if count in uniform:
                     b.append(replace(stmt, body=visit(stmt.body)))
                 case If(cond=cond) if cond in uniform:
@@ -236,7 +258,7 @@ def _over_warps(fn: Function, shadows: frozenset[Site]) -> Function:
 
 
 def _add_of_warp(b: Builder, stmt: Accumulate) -> None:
-    """if lane == 0: atomic array[index] += the sum of the value over the warp"""
+    """if lane == 0 and it is not 0: atomic array[index] += the sum of the value over the warp"""
     total: Atom = stmt.value
     step = WARP // 2
     while step:
@@ -249,4 +271,6 @@ def _add_of_warp(b: Builder, stmt: Accumulate) -> None:
         b.append(replace(stmt, value=total))
     with b.arm() as nothing:
         pass
-    b.if_(b.prim("eq", lane, index(0)), then.block, nothing.block)
+    first = b.prim("eq", lane, index(0))
+    some = b.prim("ne", total, zero_of(total.type))
+    b.if_(b.prim("and", first, some), then.block, nothing.block)

@@ -130,6 +130,8 @@ def _certain(stmt: Stmt, tile: Atom) -> Iterator[Store]:
                     others = (u for o in orelse.stmts for u in _certain(o, tile))
                     if any(u.index == t.index for u in others):
                         yield t
+        case _:
+            return
 
 
 def _place(
