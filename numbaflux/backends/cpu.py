@@ -59,6 +59,8 @@ def write(name: str, program: Program, options: Mapping[str, object]) -> Source:
 
 
 class Module:
+    compiler = "import numba"
+
     def __init__(self, name: str, program: Program, options: Mapping[str, object]) -> None:
         self.program, self.options = program, options
         self.fn: Function = program.function
@@ -111,7 +113,7 @@ class Module:
             )
             if re.search(module, body)
         ]
-        third = ["import numba"] + ["import numpy as np"] * bool(re.search(r"\bnp\.", body))
+        third = [self.compiler] + ["import numpy as np"] * bool(re.search(r"\bnp\.", body))
         used = [m for m in ("lanes", "runtime", "vecmath") if re.search(rf"\b{m}\.", body)]
         own = [f"from numbaflux import {', '.join(used)}"] if used else []
         groups = [

@@ -38,7 +38,7 @@ from numbaflux.ir.nodes import (
     Stmt,
     Var,
 )
-from numbaflux.ir.ops import THREADS
+from numbaflux.ir.ops import THREADS, VOTES
 from numbaflux.ir.trees import Leaf, Program
 from numbaflux.ir.walk import map_regions, substitute, walk
 
@@ -46,7 +46,6 @@ LAUNCH = tuple(
     f"{kind}_{axis}" for kind in ("block", "block_dim", "grid_dim") for axis in "xyz"
 ) + ("dynamic_bytes",)
 WARP = 32
-VOTES = {"sync_count", "sync_and", "sync_or", "warp_all", "warp_any", "warp_ballot"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,17 @@ whether it has one thread along the axes that the kernel does not ask for, as th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import prod
 from typing import Any
 
 import numpy as np
-from numba import typeof
 
 from numbaflux import frontend
 from numbaflux.api.transforms import Dup, InPlace
+from numbaflux.cuda.device import DeviceKernel, compiler_of, device_kernel, options_of, type_of
 from numbaflux.ir.verify import verify
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.simplify import simplify
@@ -67,6 +67,7 @@ class KernelDerivative:
     transform: InPlace
     primal: Any
     _programs: dict[tuple[Types, bool], Launched] = field(default_factory=dict)
+    _kernels: dict[Launched, DeviceKernel] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.primal, KernelDerivative) and not callable(
@@ -78,6 +79,26 @@ class KernelDerivative:
     def __name__(self) -> str:
         return f"{self.transform.name}_{name_of(self.primal)}"
 
+    def __getitem__(self, config: Any) -> Callable[..., None]:
+        """Launch it on a GPU, like a kernel of Numba's: derivative[grid, block, stream, shared]."""
+        launch = Launch.of(config)
+
+        def run(*args: Any) -> None:
+            check_arguments(args)
+            kernel = self.kernel(for_launch(self, args, launch))
+            kernel.launch(launch.grid, launch.block, launch.stream, launch.shared, args)
+
+        return run
+
+    def kernel(self, launched: Launched) -> DeviceKernel:
+        """The program as a kernel for a GPU, made once."""
+        if launched not in self._kernels:
+            user = user_kernel(self)
+            self._kernels[launched] = device_kernel(
+                self.__name__, launched.program, compiler_of(user), options_of(user)
+            )
+        return self._kernels[launched]
+
     def launched(self, arg_types: Types, flat: bool) -> Launched:
         """The program for these argument types, made once."""
         key = (arg_types, flat)
@@ -88,6 +109,11 @@ class KernelDerivative:
             verify(made.program.function)
             self._programs[key] = made
         return self._programs[key]
+
+
+def user_kernel(kernel: Any) -> Any:
+    """The kernel of the user's that a derivative is of, of whatever order."""
+    return user_kernel(kernel.primal) if isinstance(kernel, KernelDerivative) else kernel
 
 
 def name_of(kernel: Any) -> str:
@@ -106,7 +132,7 @@ def launched(kernel: Any, arg_types: Types, flat: bool = True) -> Launched:
 
 def for_launch(kernel: Any, args: Sequence[Any], launch: Launch) -> Launched:
     """The program for these arguments, with the proofs that hold for this launch."""
-    arg_types = tuple(typeof(a) for a in args)
+    arg_types = tuple(type_of(a) for a in args)
     made = launched(kernel, arg_types)
     if all(launch.extent(number) == 1 for number in made.alone):
         return made

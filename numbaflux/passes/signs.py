@@ -1,0 +1,229 @@
+"""Which subscripts are proven not to be negative.
+
+Numba looks at the sign of a subscript, unless it is of an unsigned type: where the writer of
+kernels knows that it is not negative it says so.
+
+A fact is a sum of variables that is not negative: 1 <= i gives i - 1, k in range(n) gives
+n - k - 1.  A subscript is a sum too; it is not negative if what is left when a few facts are taken
+away from it has no negative part.  Lengths, and numbers of threads, are far from the ends of int64.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from itertools import count
+
+from numbaflux.ir.nodes import (
+    I64,
+    Accumulate,
+    Atom,
+    Block,
+    Const,
+    Dim,
+    Extern,
+    For,
+    Function,
+    If,
+    Load,
+    Prim,
+    Scalar,
+    Stmt,
+    Store,
+    Var,
+    While,
+)
+from numbaflux.ir.ops import THREADS
+from numbaflux.ir.walk import walk
+
+FACTS = 2  # so many at most are used for one subscript
+TURNED = {"lt": "ge", "ge": "lt", "le": "gt", "gt": "le", "eq": "ne", "ne": "eq"}
+
+Sum = Counter[Var | None]  # variable -> how often; None for the constant
+
+
+def nonnegative(fn: Function) -> frozenset[tuple[Stmt, int]]:
+    """The subscripts, (statement, axis), that are not negative whenever they are used."""
+    return _Signs(fn).run()
+
+
+class _Signs:
+    def __init__(self, fn: Function) -> None:
+        self.fn = fn
+        self.defined = {s.result: s for s in walk(fn.block) if isinstance(s, Prim)}
+        self.positive: set[Var] = set()  # variables that are not negative
+        self.refuted: set[Var] = set()  # carried ones for which that did not hold
+        self.facts: list[Sum] = []
+        self.found: set[tuple[Stmt, int]] = set()
+
+    def run(self) -> frozenset[tuple[Stmt, int]]:
+        """Carried variables are taken not to be negative until a turn of their loop may."""
+        for _ in count():
+            before = len(self.refuted)
+            self.positive, self.facts, self.found = set(), [], set()
+            self.block(self.fn.block)
+            if len(self.refuted) == before:
+                return frozenset(self.found)
+        raise AssertionError
+
+    def block(self, block: Block, facts: Iterable[Sum] = ()) -> list[bool]:
+        """Whether each of a block's yields is not negative, knowing the facts."""
+        depth = len(self.facts)
+        self.facts += facts
+        for stmt in block.stmts:
+            self.stmt(stmt)
+        yields = [self.proven(a) for a in block.yields]
+        del self.facts[depth:]
+        return yields
+
+    def stmt(self, stmt: Stmt) -> None:
+        match stmt:
+            case Load(result) if isinstance(result.type, Scalar) and _unsigned(result):
+                self.positive.add(result)
+            case Prim(result) if self.never_negative(stmt):
+                self.positive.add(result)
+            case Dim(result):
+                self.positive.add(result)
+            case Extern(results, "sync_count"):
+                self.positive.update(results)
+            case If(results, cond, then, orelse):
+                arms = self.block(then, self.known(cond)), self.block(orelse, self.known(cond, False))
+                self.positive.update(r for r, a, b in zip(results, *arms) if a and b)
+            case For(results, trips, inits, body):
+                k, *carried = body.params
+                self.positive.add(k)
+                inside = _minus(_minus(self.sum(trips), self.sum(k)), Counter({None: 1}))
+                self.loop(results, inits, carried, body, body.yields, [inside])
+            case While(results, inits, body=body):
+                self.loop(results, inits, body.params, body, body.yields[1:], [])
+            case _:
+                pass
+        if isinstance(stmt, Load | Store | Accumulate):
+            self.found.update((stmt, axis) for axis, i in enumerate(stmt.index) if self.proven(i))
+
+    def loop(
+        self,
+        results: Iterable[Var],
+        inits: Iterable[Atom],
+        carried: Iterable[Var],
+        body: Block,
+        yields: tuple[Atom, ...],
+        facts: list[Sum],
+    ) -> None:
+        starts = [self.proven(a) for a in inits]
+        assumed = [s and p not in self.refuted for s, p in zip(starts, carried)]
+        self.positive.update(p for p, a in zip(carried, assumed) if a)
+        after = self.block(body, facts)
+        after = after[len(after) - len(yields) :]
+        self.refuted.update(p for p, a, ok in zip(carried, assumed, after) if a and not ok)
+        self.positive.update(r for r, a, ok in zip(results, assumed, after) if a and ok)
+
+    def never_negative(self, stmt: Prim) -> bool:
+        """Whether the operation itself says so; sums are looked at where they are used."""
+        args = stmt.args
+        if not isinstance(stmt.result.type, Scalar) or not stmt.result.type.is_int:
+            return False
+        if _unsigned(stmt.result):
+            return True
+        match stmt.op:
+            case op if op in THREADS:
+                return True
+            case "mul" | "floordiv" | "min" | "bitor" | "bitxor":
+                return all(self.proven(a) for a in args)
+            case "max" | "bitand":
+                return any(self.proven(a) for a in args)
+            case "mod":
+                return self.proven(args[1])
+            case "rshift":
+                return self.proven(args[0])
+            case "select":
+                return self.proven(args[1]) and self.proven(args[2])
+            case "cast":
+                source = args[0].type
+                whole = isinstance(source, Scalar) and source.is_int
+                return whole and (self.proven(args[0]) or source.numpy.kind == "u")
+            case _:
+                return False
+
+    # ---- sums ----------------------------------------------------------------------------------
+
+    def proven(self, a: Atom) -> bool:
+        return isinstance(a.type, Scalar) and a.type.is_int and self._holds(self.sum(a), FACTS)
+
+    def _holds(self, total: Sum, facts: int) -> bool:
+        if all(n > 0 and (v is None or v in self.positive) for v, n in total.items() if n):
+            return True
+        if not facts:
+            return False
+        below = [f for f in self.facts if any(f[v] < 0 and total[v] < 0 for v in f if v)]
+        above = [f for f in self.facts if any(f[v] > 0 and total[v] > 0 for v in f if v)]
+        return any(self._holds(_minus(total, f), facts - 1) for f in (*below, *above))
+
+    def sum(self, a: Atom) -> Sum:
+        """An integer as a sum of variables."""
+        if isinstance(a, Const):
+            return Counter({None: int(a.value)})
+        stmt = self.defined.get(a) if isinstance(a, Var) else None
+        if stmt is not None and _is_sum(stmt):
+            x, *rest = stmt.args
+            match stmt.op, rest:
+                case "add", (y,):
+                    return _plus(self.sum(x), self.sum(y))
+                case "sub", (y,):
+                    return _minus(self.sum(x), self.sum(y))
+                case "mul", (Const(value),):
+                    return Counter({v: n * int(value) for v, n in self.sum(x).items()})
+                case "mul", (y,) if isinstance(x, Const):
+                    return Counter({v: n * int(x.value) for v, n in self.sum(y).items()})
+                case _:
+                    pass
+        return Counter({a: 1}) if isinstance(a, Var) else Counter()
+
+    def known(self, cond: Atom, holds: bool = True) -> list[Sum]:
+        """What follows for integers from a condition, or from its not holding."""
+        stmt = self.defined.get(cond) if isinstance(cond, Var) else None
+        if stmt is None:
+            return []
+        op, args = stmt.op, stmt.args
+        if op == "not":
+            return self.known(args[0], not holds)
+        if op == ("and" if holds else "or"):
+            return [fact for a in args for fact in self.known(a, holds)]
+        if op not in TURNED or not all(isinstance(a.type, Scalar) and a.type.is_int for a in args):
+            return []
+        x, y = (self.sum(a) for a in args)
+        one = Counter({None: 1})
+        match op if holds else TURNED[op]:
+            case "lt":
+                return [_minus(_minus(y, x), one)]
+            case "le":
+                return [_minus(y, x)]
+            case "gt":
+                return [_minus(_minus(x, y), one)]
+            case "ge":
+                return [_minus(x, y)]
+            case "eq":
+                return [_minus(x, y), _minus(y, x)]
+            case _:
+                zero = isinstance(args[1], Const) and args[1].value == 0
+                return [_minus(x, one)] if zero and self.proven(args[0]) else []
+
+
+def _is_sum(stmt: Prim) -> bool:
+    return stmt.op in ("add", "sub", "mul") and all(a.type == I64 for a in stmt.args)
+
+
+def _unsigned(v: Var) -> bool:
+    return isinstance(v.type, Scalar) and v.type.numpy.kind == "u"
+
+
+def _plus(x: Sum, y: Sum) -> Sum:
+    total = Counter(x)
+    total.update(y)
+    return total
+
+
+def _minus(x: Sum, y: Sum) -> Sum:
+    total = Counter(x)
+    total.subtract(y)
+    return total
