@@ -15,7 +15,6 @@ The launch must have a single thread along every other axis, which whoever launc
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -81,11 +80,7 @@ class _Owner:
         self.verdicts: list[Verdict] = []
 
     def run(self, additions: tuple[Accumulate, ...]) -> Owned:
-        groups: dict[object, list[Accumulate]] = defaultdict(list)
-        for stmt in additions:
-            shared = self._is_shared(stmt)
-            groups[self.alias.of(stmt.array), self.phases[stmt] if shared else None].append(stmt)
-        plain = {stmt for group in groups.values() if self._owned(group) for stmt in group}
+        plain = {stmt for stmt in additions if self._owned(stmt, additions)}
 
         def visit(block: Block) -> Block:
             return replace(block, stmts=tuple(one(map_regions(s, visit)) for s in block.stmts))
@@ -101,27 +96,31 @@ class _Owner:
         made = [self.places.definition.get(s) for s in sites if isinstance(s, Var)]
         return bool(made) and all(isinstance(m, Alloc) and m.space == "shared" for m in made)
 
-    def _owned(self, group: list[Accumulate]) -> bool:
-        """Whether no two threads add to one element by any of these."""
-        shared = self._is_shared(group[0])
-        maps = [self._map(stmt, shared) for stmt in group]
-        first = maps[0]
-        same = first is not None and all(m == first for m in maps)
-        if shared and len(group) > 1 and any(self._moves(stmt) for stmt in group):
-            same = False  # the end of one trip and the beginning of the next are one phase
-        if same and first is not None:
-            used = {axis for axis, _ in first.values()}
+    def _owned(self, stmt: Accumulate, additions: tuple[Accumulate, ...]) -> bool:
+        """Whether no two threads add to one element by this and the additions it may meet."""
+        shared = self._is_shared(stmt)
+        group = [a for a in additions if self._meet(a, stmt, shared)]
+        maps = [self._map(a, shared) for a in group]
+        mine = self._map(stmt, shared)
+        same = mine is not None and all(m == mine for m in maps)
+        if shared and len(group) > 1 and any(self._moves(a) for a in group):
+            same = False  # the end of one trip and the beginning of the next may be one phase
+        if same and mine is not None:
+            used = {axis for axis, _ in mine.values()}
             kind = "thread" if shared else "grid"
             self.alone.update(f"{kind}_{axis}" for axis in AXES if axis not in used)
             why = "each thread adds to elements of its own"
-        elif first is None:
+        elif mine is None:
             why = "several threads may add to one element"
         else:
             why = "threads add to their neighbours' elements"
-        for stmt in group:
-            name = getattr(stmt.array, "name", "array")
-            self.verdicts.append(Verdict(name, stmt.loc, same, why))
+        name = getattr(stmt.array, "name", "array")
+        self.verdicts.append(Verdict(name, stmt.loc, same, why))
         return same
+
+    def _meet(self, a: Accumulate, b: Accumulate, shared: bool) -> bool:
+        same = self.alias.meet(a.array, b.array)
+        return same and (not shared or self.phases.together(a, b))
 
     def _moves(self, stmt: Accumulate) -> bool:
         """Whether an index changes from trip to trip of a loop."""

@@ -39,6 +39,7 @@ from numbaflux.ir.trees import Fixed, Program, Tree
 from numbaflux.ir.walk import map_regions, substitute, walk
 from numbaflux.passes.alias import written_params
 from numbaflux.passes.barriers import barriers
+from numbaflux.passes.branches import branches
 from numbaflux.passes.owner import Verdict, own
 from numbaflux.passes.simplify import simplify
 from numbaflux.transforms.compose import finish
@@ -104,7 +105,7 @@ def _additions(stmts: list[Stmt]) -> list[Accumulate]:
 
 def _settled(made: Program, fn: Function) -> Program:
     """Clean up a kernel, and let the threads zero what is shared."""
-    fn = barriers(simplify(simplify(fn)))
+    fn = barriers(simplify(branches(simplify(fn))))
     fn = simplify(replace(fn, block=_zeroed(fn.block)))
     _refuse_memory(fn)
     return replace(made, function=fn)
