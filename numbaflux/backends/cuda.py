@@ -61,6 +61,7 @@ FORMS = {
     "fmax": "max({0}, {1})",
 }  # primitives that CUDA knows by another name
 FOREIGN = ("runtime.", "vecmath.", "lanes.", "np.")  # modules that are not there on a GPU
+I32 = Scalar("int32")
 WHOLE_WARP = "0xFFFFFFFF"
 WORD = 8  # bytes to which the beginning of a dynamic array is rounded. note [Dynamic]
 
@@ -124,7 +125,12 @@ class _Launchable:
                 self.env[result] = EXPANSIONS[op](b, *args)
             case Prim(op=op) if FORMS.get(op, OPS[op].form).startswith(FOREIGN):
                 _refuse(f"`{op}`", stmt)
-            case Extern(routine=routine) if routine not in VOTES:
+            case Extern(routine=routine, args=args) if routine in VOTES:
+                counted = routine.startswith("sync")  # CUDA asks for an integer there
+                b.append(
+                    replace(stmt, args=tuple(b.cast(a, I32) for a in args) if counted else args)
+                )
+            case Extern(routine=routine):
                 _refuse(f"`{routine}`", stmt)
             case Call(callee=callee):
                 _refuse(f"a call of `{callee.name}`, which calls itself,", stmt)
@@ -252,6 +258,8 @@ class _KernelWriter(Writer):
                 self.atomic(word, stmt.array, stmt.index, stmt.args, stmt.result)
             case Shuffle():
                 self.shuffle(stmt)
+            case _:
+                super().threads(stmt)
 
     def atomic(
         self,
@@ -265,8 +273,9 @@ class _KernelWriter(Writer):
         where = places(n, 1)
         where = where if n == 1 else f"({where})"
         call = f"cuda.atomic.{op}({{0}}, {where}, {places(len(args), n + 1)})"
-        used = result is not None and self.counts[result]
-        self._put(f"{self.names[result]} = {call}" if used else call, (array, *index, *args))
+        if result is not None and self.counts[result]:
+            call = f"{self.names[result]} = {call}"
+        self._put(call, (array, *index, *args))
 
     def shuffle(self, stmt: Shuffle) -> None:
         kind = "" if stmt.kind == "idx" else f"{stmt.kind}_"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import typeof
+from numba import typeof, types
 
 from numbaflux.api import pipeline
 from numbaflux.backends import cuda as backend
@@ -113,19 +113,18 @@ def on_device(args: Sequence[Any], cuda: Any) -> Iterator[Any]:
 
 
 def type_of(arg: Any) -> Any:
-    """The Numba type of an argument; an array on the device has that of its like on the host."""
-    return typeof(_like(arg))
+    """The Numba type of an argument, which may be a type or hold types.
 
-
-def _like(arg: Any) -> Any:
+    An array on the device has the type of its like on the host.
+    """
+    if isinstance(arg, types.Type):
+        return arg
     if isinstance(arg, tuple):
-        items = [_like(item) for item in arg]
-        return type(arg)(*items) if hasattr(arg, "_fields") else tuple(items)
+        return types.BaseTuple.from_types([type_of(item) for item in arg], type(arg))
     given = getattr(arg, "__cuda_array_interface__", None)
     if given is None:
-        return arg
+        return typeof(arg)
     dtype, shape, strides = np.dtype(given["typestr"]), given["shape"], given.get("strides")
     like = np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, strides, writeable=True)
-    if given["data"][1]:
-        like.flags.writeable = False
-    return like
+    like.flags.writeable = not given["data"][1]
+    return typeof(like)

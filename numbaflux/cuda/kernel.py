@@ -18,7 +18,11 @@ import numpy as np
 from numbaflux import frontend
 from numbaflux.api.transforms import Dup, InPlace
 from numbaflux.cuda.device import DeviceKernel, compiler_of, device_kernel, options_of, type_of
+from numbaflux.errors import UnsupportedError
+from numbaflux.ir.build import array_of
+from numbaflux.ir.nodes import Accumulate, Function
 from numbaflux.ir.verify import verify
+from numbaflux.ir.walk import walk
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.simplify import simplify
 from numbaflux.transforms import launches
@@ -62,10 +66,14 @@ def _three(sizes: Any, what: str) -> tuple[int, int, int]:
 
 @dataclass(eq=False)
 class KernelDerivative:
-    """`transform` of a kernel, a derivative of one included."""
+    """`transform` of a kernel, a derivative of one included.
+
+    `deterministic`: its result must not depend on the order in which threads run.
+    """
 
     transform: InPlace
     primal: Any
+    deterministic: bool = False
     _programs: dict[tuple[Types, bool], Launched] = field(default_factory=dict)
     _kernels: dict[Launched, DeviceKernel] = field(default_factory=dict)
 
@@ -107,8 +115,22 @@ class KernelDerivative:
             shadows = self.transform.shadows(of.program, arg_types)
             made = getattr(launches, self.transform.name)(of, shadows, self.transform.dup, flat)
             verify(made.program.function)
+            if self.deterministic:
+                refuse_atomics(made.program.function)
             self._programs[key] = made
         return self._programs[key]
+
+
+def refuse_atomics(fn: Function) -> None:
+    """Raise UnsupportedError for a sum of floats whose order the threads decide."""
+    for stmt in walk(fn.block):
+        if isinstance(stmt, Accumulate) and stmt.atomic and array_of(stmt.array).is_float:
+            name = getattr(stmt.array, "name", "an array")
+            raise UnsupportedError(
+                f"an atomic addition to `{name}` in a deterministic adjoint", stmt.loc,
+                "several threads may add to one element, in an order that changes",
+                "let every thread read elements of its own, or leave out deterministic=True",
+            )  # fmt: skip
 
 
 def user_kernel(kernel: Any) -> Any:
@@ -130,9 +152,13 @@ def launched(kernel: Any, arg_types: Types, flat: bool = True) -> Launched:
     return Launched(replace(program, function=accumulate(simplify(program.function))))
 
 
+def types_of(args: Sequence[Any]) -> Types:
+    return tuple(type_of(a) for a in args)
+
+
 def for_launch(kernel: Any, args: Sequence[Any], launch: Launch) -> Launched:
     """The program for these arguments, with the proofs that hold for this launch."""
-    arg_types = tuple(type_of(a) for a in args)
+    arg_types = types_of(args)
     made = launched(kernel, arg_types)
     if all(launch.extent(number) == 1 for number in made.alone):
         return made

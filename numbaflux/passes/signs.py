@@ -40,6 +40,7 @@ FACTS = 2  # so many at most are used for one subscript
 TURNED = {"lt": "ge", "ge": "lt", "le": "gt", "gt": "le", "eq": "ne", "ne": "eq"}
 
 Sum = Counter[Var | None]  # variable -> how often; None for the constant
+ONE: Sum = Counter({None: 1})
 
 
 def nonnegative(fn: Function) -> frozenset[tuple[Stmt, int]]:
@@ -87,12 +88,15 @@ class _Signs:
             case Extern(results, "sync_count"):
                 self.positive.update(results)
             case If(results, cond, then, orelse):
-                arms = self.block(then, self.known(cond)), self.block(orelse, self.known(cond, False))
+                arms = (
+                    self.block(then, self.known(cond)),
+                    self.block(orelse, self.known(cond, False)),
+                )
                 self.positive.update(r for r, a, b in zip(results, *arms) if a and b)
             case For(results, trips, inits, body):
                 k, *carried = body.params
                 self.positive.add(k)
-                inside = _minus(_minus(self.sum(trips), self.sum(k)), Counter({None: 1}))
+                inside = _minus(_minus(self.sum(trips), self.sum(k)), ONE)
                 self.loop(results, inits, carried, body, body.yields, [inside])
             case While(results, inits, body=body):
                 self.loop(results, inits, body.params, body, body.yields[1:], [])
@@ -139,9 +143,7 @@ class _Signs:
             case "select":
                 return self.proven(args[1]) and self.proven(args[2])
             case "cast":
-                source = args[0].type
-                whole = isinstance(source, Scalar) and source.is_int
-                return whole and (self.proven(args[0]) or source.numpy.kind == "u")
+                return self.proven(args[0])
             case _:
                 return False
 
@@ -192,21 +194,20 @@ class _Signs:
         if op not in TURNED or not all(isinstance(a.type, Scalar) and a.type.is_int for a in args):
             return []
         x, y = (self.sum(a) for a in args)
-        one = Counter({None: 1})
         match op if holds else TURNED[op]:
             case "lt":
-                return [_minus(_minus(y, x), one)]
+                return [_minus(_minus(y, x), ONE)]
             case "le":
                 return [_minus(y, x)]
             case "gt":
-                return [_minus(_minus(x, y), one)]
+                return [_minus(_minus(x, y), ONE)]
             case "ge":
                 return [_minus(x, y)]
             case "eq":
                 return [_minus(x, y), _minus(y, x)]
             case _:
                 zero = isinstance(args[1], Const) and args[1].value == 0
-                return [_minus(x, one)] if zero and self.proven(args[0]) else []
+                return [_minus(x, ONE)] if zero and self.proven(args[0]) else []
 
 
 def _is_sum(stmt: Prim) -> bool:
