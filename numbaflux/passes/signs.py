@@ -40,6 +40,7 @@ FACTS = 2  # so many at most are used for one subscript
 TURNED = {"lt": "ge", "ge": "lt", "le": "gt", "gt": "le", "eq": "ne", "ne": "eq"}
 
 Sum = Counter[Var | None]  # variable -> how often; None for the constant
+U64 = Scalar("uint64")
 ONE: Sum = Counter({None: 1})
 
 
@@ -125,10 +126,8 @@ class _Signs:
     def never_negative(self, stmt: Prim) -> bool:
         """Whether the operation itself says so; sums are looked at where they are used."""
         args = stmt.args
-        if not isinstance(stmt.result.type, Scalar) or not stmt.result.type.is_int:
-            return False
-        if _unsigned(stmt.result):
-            return True
+        if stmt.result.type != I64:
+            return _unsigned(stmt.result)
         match stmt.op:
             case op if op in THREADS:
                 return True
@@ -143,7 +142,7 @@ class _Signs:
             case "select":
                 return self.proven(args[1]) and self.proven(args[2])
             case "cast":
-                return self.proven(args[0])
+                return args[0].type != U64 and self.proven(args[0])
             case _:
                 return False
 
