@@ -7,7 +7,7 @@ which the arrays and streams that come with a launch were made; one source does 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,13 @@ from numba import typeof, types
 from numbaflux.api import pipeline
 from numbaflux.backends import cuda as backend
 from numbaflux.errors import NumbafluxError
+from numbaflux.ir.build import array_of
+from numbaflux.ir.nodes import Scalar
 from numbaflux.ir.trees import Program
 from numbaflux.passes.signs import nonnegative
+from numbaflux.transforms.tapes import Tape, Taped, taped
+
+Shape = tuple[int, ...]
 
 OPTIONS = ("fastmath",)  # of the user's kernel, that its derivatives take over
 
@@ -52,21 +57,59 @@ class DeviceKernel:
             self.made["dispatcher"] = pipeline.keep(self.name, self.source).function
         return self.made["dispatcher"]
 
-    def launch(self, grid: Any, block: Any, stream: Any, shared: int, args: Sequence[Any]) -> None:
-        """Launch it as the primal was, on the same stream."""
-        flat = list(on_device(args, cuda_of(self.compiler)))
-        if self.dynamic:
-            flat.append(shared)
-            shared = -(-shared // backend.WORD) * backend.WORD * self.dynamic
-        self.dispatcher[grid, block, stream, shared](*flat)
+
+@dataclass(frozen=True, eq=False, slots=True)
+class OnDevice:
+    """A derivative's kernel, its tapes, and the kernel that counts how long they have to be."""
+
+    taped: Taped
+    kernel: DeviceKernel
+    counting: DeviceKernel | None
+
+    def run(self, launch: Any, leaves: Sequence[Any], shapes: Sequence[Shape | None]) -> None:
+        """Launch it on the stream of the launch; `shapes` are the tapes', None where counted."""
+        cuda = cuda_of(self.kernel.compiler)
+        given = [imported(leaf, cuda) for leaf in leaves]
+        shapes = list(shapes)
+        if self.counting is not None:
+            counted = [i for i, shape in enumerate(shapes) if shape is None]
+            counts = cuda.to_device(np.zeros((len(counted), launch.threads), np.int64))
+            self._start(self.counting, launch, [*given, counts])
+            for i, longest in zip(counted, counts.copy_to_host().max(axis=1)):
+                shapes[i] = (int(longest),)
+        tapes = [
+            cuda.device_array((*(shape or ()), launch.threads), dtype_of(t))
+            for t, shape in zip(self.taped.tapes, shapes, strict=True)
+        ]
+        self._start(self.kernel, launch, [*given, *tapes])
+
+    def _start(self, kernel: DeviceKernel, launch: Any, args: list[Any]) -> None:
+        """Launch with the dynamic memory it needs. note [Dynamic] in backends/cuda.py"""
+        shared = launch.shared
+        if kernel.dynamic:
+            args = [*args, shared]
+            shared = -(-shared // backend.WORD) * backend.WORD * kernel.dynamic
+        kernel.dispatcher[launch.grid, launch.block, launch.stream, shared](*args)
 
 
-def device_kernel(name: str, program: Program, compiler: str, options: Any) -> DeviceKernel:
+def on_device(name: str, program: Program, compiler: str, options: Any) -> OnDevice:
     """The program of a kernel, written."""
-    name, made = pipeline.identifier(name), backend.launchable(program)
-    proven = nonnegative(made.function)
-    source = backend.write(name, made, proven, compiler, options)
-    return DeviceKernel(name, made, source, compiler, backend.dynamic_arrays(made), {})
+
+    def written(name: str, program: Program) -> DeviceKernel:
+        name, made = pipeline.identifier(name), backend.launchable(program)
+        source = backend.write(name, made, nonnegative(made.function), compiler, options)
+        return DeviceKernel(name, made, source, compiler, backend.dynamic_arrays(made), {})
+
+    made = taped(program)
+    counting = None if made.counting is None else written(f"count_{name}", made.counting)
+    return OnDevice(made, written(name, made.program), counting)
+
+
+def dtype_of(tape: Tape) -> np.dtype:
+    """The NumPy type of a tape's elements."""
+    element = array_of(tape.array).element
+    assert isinstance(element, Scalar)
+    return element.numpy
 
 
 def compiler_of(dispatcher: Any) -> str:
@@ -99,17 +142,11 @@ def cuda_of(compiler: str) -> Any:
 # ---- arguments ---------------------------------------------------------------------------------
 
 
-def on_device(args: Sequence[Any], cuda: Any) -> Iterator[Any]:
-    """The leaves of arguments; other libraries' arrays on the device as Numba's, not copied."""
-    for arg in args:
-        if isinstance(arg, tuple):
-            yield from on_device(arg, cuda)
-        elif arg is None:
-            continue
-        elif hasattr(arg, "__cuda_array_interface__") and not hasattr(arg, "copy_to_host"):
-            yield cuda.as_cuda_array(arg)
-        else:
-            yield arg
+def imported(arg: Any, cuda: Any) -> Any:
+    """An array that another library has on the device as Numba's, not copied."""
+    if hasattr(arg, "__cuda_array_interface__") and not hasattr(arg, "copy_to_host"):
+        return cuda.as_cuda_array(arg)
+    return arg
 
 
 def type_of(arg: Any) -> Any:

@@ -9,7 +9,7 @@ A kernel without barriers is a compiled loop over the grid.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -18,9 +18,12 @@ import numpy as np
 from numbaflux.api import pipeline
 from numbaflux.backends import emulation
 from numbaflux.backends.emulation import WARP, Emulated, Shared, emulated
-from numbaflux.cuda.kernel import Launch, check_arguments, for_launch, name_of
+from numbaflux.cuda.kernel import Launch, check_arguments, for_launch, lengths
 from numbaflux.errors import NumbafluxError
+from numbaflux.ir.build import array_of
+from numbaflux.ir.trees import Program
 from numbaflux.transforms.launches import Launched
+from numbaflux.transforms.tapes import Taped, taped
 
 Random = np.random.Generator
 ORDERS = ("forward", "reverse", "random")
@@ -46,26 +49,52 @@ class Emulation:
         def run(*args: Any) -> None:
             check_arguments(args)
             compiled = self.compiled(for_launch(self.kernel, args, launch))
-            _run(compiled, launch, args, self.order, np.random.default_rng(self.seed))
+            random = np.random.default_rng(self.seed)
+            _run(compiled, launch, (*args, *_tapes(compiled, launch, args)), self.order, random)
 
         return run
 
     def compiled(self, launched: Launched) -> Compiled:
         """The program as functions for the CPU, made once."""
         if launched not in self._compiled:
-            name = pipeline.identifier(f"emulated_{name_of(self.kernel)}")
-            made = emulated(launched.program)
-            function = pipeline.keep(name, emulation.write(name, made)).function
-            self._compiled[launched] = Compiled(made, function)
+            made = taped(launched.program)
+            counting = None if made.counting is None else self._compile(made.counting)
+            self._compiled[launched] = replace(
+                self._compile(made.program), taped=made, counting=counting
+            )
         return self._compiled[launched]
+
+    def _compile(self, program: Program) -> Compiled:
+        name = pipeline.identifier(f"emulated_{program.function.name}")
+        made = emulated(program)
+        return Compiled(made, pipeline.keep(name, emulation.write(name, made)))
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """An emulated kernel and the function that was compiled from it."""
+    """An emulated kernel, what was generated from it, and what it needs tapes for."""
 
     made: Emulated
-    function: Callable[..., Any]
+    generated: pipeline.Generated
+    taped: Taped | None = None
+    counting: Compiled | None = None
+
+
+def _tapes(compiled: Compiled, launch: Launch, args: Sequence[Any]) -> list[np.ndarray]:
+    """New memory for what the kernel keeps."""
+    assert compiled.taped is not None
+    tapes = compiled.taped.tapes
+    shapes = lengths(compiled.taped, launch, args)
+    if compiled.counting is not None:
+        counted = [i for i, shape in enumerate(shapes) if shape is None]
+        counts = np.zeros((len(counted), launch.threads), np.int64)
+        _run(compiled.counting, launch, (*args, counts), "forward", np.random.default_rng(0))
+        for i, count in zip(counted, counts.max(axis=1)):
+            shapes[i] = (int(count),)
+    return [
+        np.empty((*(shape or ()), launch.threads), array_of(tape.array).element.numpy)
+        for tape, shape in zip(tapes, shapes, strict=True)
+    ]
 
 
 def emulate(kernel: Any, order: str = "forward", seed: int = 0) -> Emulation:
@@ -97,7 +126,7 @@ def _run(
     compiled: Compiled, launch: Launch, args: Sequence[Any], order: str, random: Random
 ) -> None:
     """Run every thread of the grid."""
-    made, function, grid = compiled.made, compiled.function, launch.grid
+    made, function, grid = compiled.made, compiled.generated.function, launch.grid
     threads = prod(launch.block)
     numbers = np.array([0, 0, 0, *launch.block, *grid, launch.shared], np.int64)
     if made.whole:

@@ -1,13 +1,12 @@
 """Derivatives of kernels as objects that are launched like kernels, and what a launch is.
 
-A derivative's program depends on the types of its arguments and on whether the launch is flat:
-whether it has one thread along the axes that the kernel does not ask for, as the owner rule
-(passes/owner.py) wants it.  Both are known when it is launched.
+A derivative's program depends on the types of its arguments and on what is known of the launch,
+the shape of a block above all: the owner rule (passes/owner.py) asks which threads there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import prod
@@ -17,16 +16,20 @@ import numpy as np
 
 from numbaflux import frontend
 from numbaflux.api.transforms import Dup, InPlace
-from numbaflux.cuda.device import DeviceKernel, compiler_of, device_kernel, options_of, type_of
+from numbaflux.cuda.device import OnDevice, compiler_of, on_device, options_of, type_of
 from numbaflux.errors import UnsupportedError
-from numbaflux.ir.build import array_of
-from numbaflux.ir.nodes import Accumulate, Function
+from numbaflux.ir.build import array_of, var_of
+from numbaflux.ir.nodes import Accumulate, Dim, Function, Var
+from numbaflux.ir.trees import leaves
 from numbaflux.ir.verify import verify
 from numbaflux.ir.walk import walk
 from numbaflux.passes.accumulate import accumulate
+from numbaflux.passes.indices import indices
+from numbaflux.passes.owner import PARTS, Known
 from numbaflux.passes.simplify import simplify
 from numbaflux.transforms import launches
 from numbaflux.transforms.launches import Launched
+from numbaflux.transforms.tapes import Taped, upper_bound
 
 Types = tuple[Any, ...]
 
@@ -48,11 +51,24 @@ class Launch:
         grid, block, *rest = config
         return cls(_three(grid, "grid"), _three(block, "block"), *rest)
 
-    def extent(self, number: str) -> int:
-        """How many values a number of a thread has: thread_x, ..., grid_z."""
-        kind, axis = number.rsplit("_", 1)
-        at = "xyz".index(axis)
-        return self.block[at] * (self.grid[at] if kind == "grid" else 1)
+    @property
+    def threads(self) -> int:
+        return prod(self.grid) * prod(self.block)
+
+    def numbers(self) -> dict[str, int]:
+        """How many values each number of a thread has; of the launch's own numbers, which."""
+        found = {"warp_lane": 32, "dynamic_bytes": self.shared}
+        for at, axis in enumerate("xyz"):
+            grid, block = self.grid[at], self.block[at]
+            found |= {f"thread_{axis}": block, f"block_dim_{axis}": block}
+            found |= {f"block_{axis}": grid, f"grid_dim_{axis}": grid}
+            found |= {f"grid_{axis}": grid * block, f"grid_size_{axis}": grid * block}
+        return found
+
+    def known(self) -> Known:
+        """What a kernel's program may depend on."""
+        numbers = self.numbers()
+        return Known(self.block, frozenset(p for p in PARTS if numbers[p] > 1))
 
 
 def _three(sizes: Any, what: str) -> tuple[int, int, int]:
@@ -74,8 +90,8 @@ class KernelDerivative:
     transform: InPlace
     primal: Any
     deterministic: bool = False
-    _programs: dict[tuple[Types, bool], Launched] = field(default_factory=dict)
-    _kernels: dict[Launched, DeviceKernel] = field(default_factory=dict)
+    _programs: dict[tuple[Types, Known], Launched] = field(default_factory=dict)
+    _kernels: dict[Launched, OnDevice] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.primal, KernelDerivative) and not callable(
@@ -87,38 +103,45 @@ class KernelDerivative:
     def __name__(self) -> str:
         return f"{self.transform.name}_{name_of(self.primal)}"
 
-    def __getitem__(self, config: Any) -> Callable[..., None]:
-        """Launch it on a GPU, like a kernel of Numba's: derivative[grid, block, stream, shared]."""
-        launch = Launch.of(config)
+    def __getitem__(self, config: Any) -> Configured:
+        """Ready to be launched, like a kernel of Numba's: derivative[grid, block](...)."""
+        return Configured(self, Launch.of(config))
 
-        def run(*args: Any) -> None:
-            check_arguments(args)
-            kernel = self.kernel(for_launch(self, args, launch))
-            kernel.launch(launch.grid, launch.block, launch.stream, launch.shared, args)
-
-        return run
-
-    def kernel(self, launched: Launched) -> DeviceKernel:
-        """The program as a kernel for a GPU, made once."""
+    def kernel(self, launched: Launched) -> OnDevice:
+        """The program as kernels for a GPU, made once."""
         if launched not in self._kernels:
             user = user_kernel(self)
-            self._kernels[launched] = device_kernel(
-                self.__name__, launched.program, compiler_of(user), options_of(user)
-            )
+            made = on_device(self.__name__, launched.program, compiler_of(user), options_of(user))
+            self._kernels[launched] = made
         return self._kernels[launched]
 
-    def launched(self, arg_types: Types, flat: bool) -> Launched:
-        """The program for these argument types, made once."""
-        key = (arg_types, flat)
+    def launched(self, arg_types: Types, known: Known) -> Launched:
+        """The program for these argument types and such launches, made once."""
+        key = (arg_types, known)
         if key not in self._programs:
-            of = launched(self.primal, self.transform.primal_types(arg_types), flat)
+            of = launched(self.primal, self.transform.primal_types(arg_types), known)
             shadows = self.transform.shadows(of.program, arg_types)
-            made = getattr(launches, self.transform.name)(of, shadows, self.transform.dup, flat)
+            made = getattr(launches, self.transform.name)(of, shadows, self.transform.dup, known)
             verify(made.program.function)
             if self.deterministic:
                 refuse_atomics(made.program.function)
             self._programs[key] = made
         return self._programs[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A derivative and how it is launched."""
+
+    derivative: KernelDerivative
+    launch: Launch
+
+    def __call__(self, *args: Any) -> None:
+        check_arguments(args)
+        kernel = self.derivative.kernel(for_launch(self.derivative, args, self.launch))
+        shapes = lengths(kernel.taped, self.launch, args)
+        leaves = [leaf for arg in args for leaf in flat(arg) if leaf is not None]
+        kernel.run(self.launch, leaves, shapes)
 
 
 def refuse_atomics(fn: Function) -> None:
@@ -144,12 +167,12 @@ def name_of(kernel: Any) -> str:
     return getattr(kernel, "py_func", kernel).__name__
 
 
-def launched(kernel: Any, arg_types: Types, flat: bool = True) -> Launched:
-    """The program of a kernel or of a derivative of one."""
+def launched(kernel: Any, arg_types: Types, known: Known) -> Launched:
+    """The program of a kernel or of a derivative of one, for launches of that kind."""
     if isinstance(kernel, KernelDerivative):
-        return kernel.launched(arg_types, flat)
+        return kernel.launched(arg_types, known)
     program = frontend.read_kernel(kernel, arg_types)
-    return Launched(replace(program, function=accumulate(simplify(program.function))))
+    return Launched(replace(program, function=accumulate(simplify(indices(program.function)))))
 
 
 def types_of(args: Sequence[Any]) -> Types:
@@ -158,11 +181,46 @@ def types_of(args: Sequence[Any]) -> Types:
 
 def for_launch(kernel: Any, args: Sequence[Any], launch: Launch) -> Launched:
     """The program for these arguments, with the proofs that hold for this launch."""
-    arg_types = types_of(args)
-    made = launched(kernel, arg_types)
-    if all(launch.extent(number) == 1 for number in made.alone):
-        return made
-    return launched(kernel, arg_types, flat=False)
+    return launched(kernel, types_of(args), launch.known())
+
+
+# ---- tapes -------------------------------------------------------------------------------------
+
+
+def lengths(taped: Taped, launch: Launch, args: Sequence[Any]) -> list[tuple[int, ...] | None]:
+    """The shapes of a kernel's tapes for a launch, without the axis of threads; None if counted."""
+    known = dict(_known(taped, args))
+    extent = launch.numbers()
+    found: list[tuple[int, ...] | None] = []
+    for tape in taped.tapes:
+        if tape.shape is None:
+            found.append(None)
+            continue
+        sizes = (upper_bound(n, taped.definitions, known, extent) for n in tape.shape)
+        found.append(tuple(max(n, 0) for n in sizes))
+    return found
+
+
+def _known(taped: Taped, args: Sequence[Any]) -> Iterator[tuple[Var, int]]:
+    """What the integers among the parameters and the lengths of arrays are in a launch."""
+    given = {}
+    for (_, tree), arg in zip(taped.program.args, args):
+        for atom, value in zip(leaves(tree), flat(arg), strict=True):
+            given[atom] = value
+            if isinstance(value, int | np.integer):
+                yield var_of(atom), int(value)
+    for v, stmt in taped.definitions.items():
+        if isinstance(stmt, Dim) and stmt.array in given:
+            yield v, given[stmt.array].shape[stmt.axis]
+
+
+def flat(arg: Any) -> Iterator[Any]:
+    """The leaves of an argument from left to right."""
+    if isinstance(arg, tuple):
+        for item in arg:
+            yield from flat(item)
+    else:
+        yield arg
 
 
 # ---- arguments ---------------------------------------------------------------------------------

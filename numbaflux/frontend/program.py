@@ -45,18 +45,18 @@ def read_kernel(f: Any, arg_types: tuple[types.Type, ...]) -> Program:
             "nobody receives it", "write it into an array",
         )  # fmt: skip
     apart = tuple(frozenset((p,)) for p in fn.params if isinstance(p.type, Array))
-    return replace(program, function=_with_shared_first(replace(fn, apart=apart, kernel=True)))
+    return replace(program, function=_with_arrays_first(replace(fn, apart=apart, kernel=True)))
 
 
-def _with_shared_first(fn: Function) -> Function:
-    """The kernel with its shared arrays made at its beginning: each is there once for a block."""
+def _with_arrays_first(fn: Function) -> Function:
+    """The kernel with its arrays made at its beginning: each is there once, whoever comes by."""
     first: list[Stmt] = []
 
     def visit(block: Block) -> Block:
         stmts: list[Stmt] = []
         for stmt in block.stmts:
             made = map_regions(stmt, visit)
-            shared = isinstance(made, Alloc) and made.space == "shared"
+            shared = isinstance(made, Alloc) and made.space in ("shared", "local")
             (first if shared else stmts).append(made)
         return replace(block, stmts=tuple(stmts))
 

@@ -11,21 +11,21 @@ arithmetic and loads of what nobody writes are repeated; the first If goes if it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from numbaflux.debug import stage
 from numbaflux.ir.nodes import Atom, Block, Dim, Function, If, Load, Prim, Stmt, Var, View
 from numbaflux.ir.ops import EXPENSIVE
-from numbaflux.ir.walk import clone, defs, free, map_regions, substitute, uses
+from numbaflux.ir.walk import clone, defs, free, map_regions, regions, substitute, uses
 from numbaflux.passes.alias import Aliases
-from numbaflux.passes.dead import dead_code
+from numbaflux.passes.simplify import simplify
 
 
 @stage
 def branches(fn: Function) -> Function:
     """The function with such values computed in the arm that uses them."""
-    return dead_code(replace(fn, block=_Branches(fn).block(fn.block, {})))
+    return simplify(replace(fn, block=_Branches(fn).block(fn.block, {})))
 
 
 class _Branches:
@@ -47,31 +47,33 @@ class _Branches:
 
     def arm(self, arm: Block, cond: Atom, before: Mapping[Var, If], which: int) -> Block:
         """The arm with what it uses of earlier Ifs of its condition computed at its beginning."""
+        used = [v for v in free(arm) if v in before and before[v].cond is cond]
         head: list[Stmt] = []
         env: dict[Var, Atom] = {}
-        for v in free(arm):
-            origin = before.get(v)
-            if origin is None or origin.cond is not cond:
-                continue
+        for origin in dict.fromkeys(before[v] for v in used):
             source = origin.orelse if which else origin.then
-            value = source.yields[origin.results.index(v)]
-            needed = self.slice(source, value)
-            if needed is not None:
-                copy, new = clone(Block((), tuple(needed)))
-                head += copy.stmts
-                env[v] = new.get(value, value) if isinstance(value, Var) else value
+            values = {
+                v: source.yields[origin.results.index(v)] for v in used if before[v] is origin
+            }
+            values = {v: a for v, a in values.items() if self.slice(source, [a]) is not None}
+            needed = self.slice(source, values.values())
+            copy, new = clone(Block((), tuple(needed or ())))
+            head += copy.stmts
+            env |= {v: new.get(a, a) if isinstance(a, Var) else a for v, a in values.items()}
         made = substitute(arm, env)
         return replace(made, stmts=(*head, *made.stmts))
 
-    def slice(self, block: Block, value: Atom) -> list[Stmt] | None:
-        """The statements of the block that compute the value; None if they cannot be repeated."""
-        wanted, found = {value}, []
+    def slice(self, block: Block, values: Iterable[Atom]) -> list[Stmt] | None:
+        """The statements of the block that compute values; None if they cannot be repeated."""
+        wanted, found = set(values), []
         for stmt in reversed(block.stmts):
             if wanted.isdisjoint(defs(stmt)):
                 continue
             if not self.repeatable(stmt):
                 return None
             wanted.update(uses(stmt))
+            for region in regions(stmt):
+                wanted.update(free(region))
             found.append(stmt)
         return found[::-1]
 
@@ -83,5 +85,7 @@ class _Branches:
                 return self.written.isdisjoint(self.alias.of(array))
             case View() | Dim():
                 return True
+            case If(then=then, orelse=orelse):
+                return all(map(self.repeatable, (*then.stmts, *orelse.stmts)))
             case _:
                 return False

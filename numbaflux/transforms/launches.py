@@ -5,16 +5,15 @@
 
 note [Recompute]  The adjoint of a kernel runs after the kernel has.  It computes again what it
 needs and finds in the arguments that the kernel does not write, and writes none of them.
-note [Tape]  What it has to keep for the way back goes to arrays that the host allocates before
-the launch, with a place for every thread behind all others: neighbours in a warp are neighbours
-in memory.
+What it has to keep for the way back it allocates, which tapes.py makes arguments of before the
+kernel is compiled.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from numbaflux.errors import NotDifferentiableError, UnsupportedError
+from numbaflux.errors import NotDifferentiableError
 from numbaflux.ir.build import Builder, array_of, index, zero_of
 from numbaflux.ir.nodes import (
     I64,
@@ -36,11 +35,11 @@ from numbaflux.ir.nodes import (
     View,
 )
 from numbaflux.ir.trees import Fixed, Program, Tree
-from numbaflux.ir.walk import map_regions, substitute, walk
+from numbaflux.ir.walk import map_regions, substitute, uses, walk
 from numbaflux.passes.alias import written_params
 from numbaflux.passes.barriers import barriers
 from numbaflux.passes.branches import branches
-from numbaflux.passes.owner import Verdict, own
+from numbaflux.passes.owner import Known, Verdict, own
 from numbaflux.passes.simplify import simplify
 from numbaflux.transforms.compose import finish
 from numbaflux.transforms.inplace import dup_args, shadow_pairs
@@ -48,36 +47,30 @@ from numbaflux.transforms.jvp import jvp
 from numbaflux.transforms.vjp import sweeps
 
 Shadows = tuple[Tree | None, ...]
+Args = tuple[tuple[str, Tree], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A kernel's program and what whoever launches it has to know.
-
-    `alone`: numbers of threads along which the launch must have extent 1.
-    """
+    """A kernel's program, and how it adds to shadows."""
 
     program: Program
-    alone: frozenset[str] = frozenset()
     verdicts: tuple[Verdict, ...] = ()
 
 
-def tangent(of: Launched, shadows: Shadows, dup: type, flat: bool) -> Launched:
+def tangent(of: Launched, shadows: Shadows, dup: type, launch: Known) -> Launched:
     """The kernel that updates the shadows with their arrays."""
     program = of.program
     fn, b = program.function, Builder(program.function.loc)
     pairs = shadow_pairs(b, program, shadows, Scalar, checked=False)
     tangents = [d if isinstance(p.type, Array) else b.cast(d, p.type) for p, d in pairs]
     b.inline(jvp(fn, tuple(p for p, _ in pairs)), [*fn.params, *tangents])
-    made = finish(program, "tangent", b, dup_args(program, shadows, dup), Fixed(None))
+    made = _finished(program, "tangent", b, dup_args(program, shadows, dup))
     return replace(of, program=_settled(made, made.function))
 
 
-def adjoint(of: Launched, shadows: Shadows, dup: type, flat: bool) -> Launched:
-    """The kernel that adds into the shadows. note [Recompute]
-
-    `flat`: the launch has one thread along every axis that the kernel does not ask for.
-    """
+def adjoint(of: Launched, shadows: Shadows, dup: type, launch: Known) -> Launched:
+    """The kernel that adds into the shadows, for launches of that kind. note [Recompute]"""
     program = of.program
     fn, b = program.function, Builder(program.function.loc)
     pairs = shadow_pairs(b, program, shadows, Array, checked=False)
@@ -90,35 +83,37 @@ def adjoint(of: Launched, shadows: Shadows, dup: type, flat: bool) -> Launched:
     for p, d in pairs:
         if not isinstance(p.type, Array):
             b.append(Accumulate(d, (index(0),), next(scalars), fn.loc, True))
-    first = len(s.forward)
-    additions = _additions(b.stmts[first:])
-    made = finish(program, "adjoint", b, dup_args(program, shadows, dup), Fixed(None))
-    owned = own(made.function, additions if flat else ())
-    rerun = _without_writes(owned.fn, fn)
-    return Launched(_settled(made, rerun), of.alone | owned.alone, (*of.verdicts, *owned.verdicts))
+    mine = {*arrays, *(a.result for a in s.reverse if isinstance(a, Alloc))}
+    made = _finished(program, "adjoint", b, dup_args(program, shadows, dup))
+    rerun = branches(_without_writes(made.function, fn, s.finals))
+    owned = own(rerun, (d for d in mine if isinstance(d, Var)), launch)
+    return Launched(_settled(made, owned.fn), (*of.verdicts, *owned.verdicts))
 
 
-def _additions(stmts: list[Stmt]) -> list[Accumulate]:
-    found = walk(Block((), tuple(stmts)))
-    return [s for s in found if isinstance(s, Accumulate) and s.atomic]
+def _finished(program: Program, name: str, b: Builder, args: Args) -> Program:
+    """The derivative's program; shadows are apart like all arrays that a kernel is given."""
+    made = finish(program, name, b, args, Fixed(None))
+    arrays = [p for p in made.function.params if isinstance(p.type, Array)]
+    apart = tuple(frozenset((p,)) for p in arrays)
+    return replace(made, function=replace(made.function, apart=apart))
 
 
 def _settled(made: Program, fn: Function) -> Program:
     """Clean up a kernel, and let the threads zero what is shared."""
-    fn = barriers(simplify(branches(simplify(fn))))
+    fn = barriers(simplify(branches(fn)))
     fn = simplify(replace(fn, block=_zeroed(fn.block)))
-    _refuse_memory(fn)
     return replace(made, function=fn)
 
 
 # ---- what the primal has done ------------------------------------------------------------------
 
 
-def _without_writes(fn: Function, primal: Function) -> Function:
-    """The adjoint without the stores to arguments that its primal has made."""
+def _without_writes(fn: Function, primal: Function, finals: frozenset[Var]) -> Function:
+    """The adjoint without what its primal does to arguments, of which it may read `finals`."""
     outside = {p for p in primal.params if isinstance(p.type, Array)}
     written = set(written_params(primal)) & outside
     bases: dict[Atom, Atom] = {}
+    used = {a for s in walk(fn.block) for a in uses(s)}
 
     def root(a: Atom) -> Atom:
         return root(bases[a]) if a in bases else a
@@ -130,6 +125,8 @@ def _without_writes(fn: Function, primal: Function) -> Function:
                 bases[stmt.result] = stmt.base
             if isinstance(stmt, Store | Accumulate) and root(stmt.array) in written:
                 continue
+            if isinstance(stmt, Atomic) and root(stmt.array) in written and stmt.result not in used:
+                continue
             stmts.append(map_regions(stmt, visit))
         return replace(block, stmts=tuple(stmts))
 
@@ -137,7 +134,7 @@ def _without_writes(fn: Function, primal: Function) -> Function:
     for stmt in walk(fn.block):
         if isinstance(stmt, Atomic) and root(stmt.array) in outside:
             _refuse_replay(f"what `cuda.atomic.{stmt.op}` returned", stmt.loc)
-        if isinstance(stmt, Load) and root(stmt.array) in written:
+        if isinstance(stmt, Load) and root(stmt.array) in written and stmt.result not in finals:
             name = getattr(root(stmt.array), "name", "an array")
             _refuse_replay(f"an element of `{name}`, which the kernel overwrites", stmt.loc)
     return fn
@@ -203,12 +200,3 @@ def _in_block(b: Builder) -> tuple[Atom, Atom]:
     x, y, z = (number(f"thread_{axis}") for axis in "xyz")
     nx, ny, nz = (number(f"block_dim_{axis}") for axis in "xyz")
     return b.add(x, b.mul(nx, b.add(y, b.mul(ny, z)))), b.mul(nx, b.mul(ny, nz))
-
-
-def _refuse_memory(fn: Function) -> None:
-    for stmt in walk(fn.block):
-        if isinstance(stmt, Alloc) and not stmt.space:
-            raise UnsupportedError(
-                "a value of a loop that the reverse sweep needs", stmt.loc,
-                "a kernel has nowhere to keep it", "compute it again from the arguments",
-            )  # fmt: skip

@@ -53,7 +53,7 @@ from numbaflux.passes.loops.sink import sink
 from numbaflux.passes.simplify import simplify
 from numbaflux.rules.table import Sym, contribution, has_partial
 from numbaflux.transforms import calls, checkpoint, custom, rewind
-from numbaflux.transforms.kernels import refuse_atomic, reverse_shuffle
+from numbaflux.transforms.kernels import reverse_extremum, reverse_shuffle
 from numbaflux.transforms.memory import (
     add_array,
     clear_array,
@@ -85,6 +85,7 @@ class Sweeps:
     seeds: tuple[Var, ...]
     reverse: tuple[Stmt, ...]
     cotangents: tuple[Atom, ...]
+    finals: frozenset[Var] = frozenset()  # loads in `reverse` of what `forward` has left
 
 
 @stage
@@ -161,6 +162,7 @@ def sweeps(
         seeds,
         backward.stmts,
         backward.yields,
+        frozenset(reverse.finals),
     )
 
 
@@ -190,7 +192,8 @@ class Given:
 class Reverse:
     """The reverse sweep while it is written. One method a kind of statement, regions.py the rest.
 
-    `adjoints`: what has been contributed so far to each active scalar, as atoms of `b`.
+    `adjoints`: what has been contributed so far to each active scalar, as atoms of `b`; `finals`:
+    what is loaded from arrays as the function leaves them.
     """
 
     def __init__(
@@ -202,11 +205,12 @@ class Reverse:
     ) -> None:
         self.active, self.shadows, self.given, self.values = active, shadows, given, values
         self.adjoints: dict[Var, Atom] = {}
+        self.finals: set[Var] = set()
         self.b = Builder()
 
     def run(self, seeds: Iterable[tuple[Atom, Var]]) -> Builder:
         """The whole sweep, from the cotangents of the results."""
-        self.adjoints, self.b = {}, Builder()
+        self.adjoints, self.finals, self.b = {}, set(), Builder()
         root = self.values.places.root
         with self.values.mirror(root, self.b):
             for a, ct in seeds:
@@ -273,7 +277,7 @@ class Reverse:
                 self.b.append(stmt)
             case Atomic():
                 if stmt.array in self.active:
-                    refuse_atomic(stmt)
+                    reverse_extremum(self, stmt)
             case Shuffle(result=r, value=v):
                 d = self.adjoints.pop(r, None)
                 if d is not None:
