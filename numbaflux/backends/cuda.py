@@ -37,16 +37,18 @@ from numbaflux.ir.nodes import (
     Index,
     Load,
     Prim,
+    Reshape,
     Scalar,
     Shuffle,
     Slice,
     Stmt,
     Store,
     Var,
+    View,
 )
 from numbaflux.ir.ops import OPS, VOTES
 from numbaflux.ir.trees import Leaf, Program
-from numbaflux.ir.walk import map_regions, substitute, walk
+from numbaflux.ir.walk import map_regions, substitute, uses, walk
 
 Proven = Collection[tuple[Stmt, int]]  # subscripts, (statement, axis), that are not negative
 
@@ -101,6 +103,8 @@ class _Launchable:
         self.bytes = Var("dynamic_bytes", I64)
         self.env: dict[Var, Atom] = {}
         self.dynamic = 0  # arrays so far
+        self.flat: dict[Atom, Atom] = {}  # arrays that are another one in one dimension
+        self.shapes: dict[Atom, tuple[Atom, ...]] = {}  # of arrays made here
 
     def run(self) -> Program:
         fn = self.program.function
@@ -138,8 +142,30 @@ class _Launchable:
                 _refuse("a matrix product", stmt)
             case Alloc(space="dynamic"):
                 self.dynamic_array(b, stmt)
+            case View(result, base, Reshape(shape)) if len(shape) == 1:
+                self.flat[result] = base
+            case View(how=Reshape()):
+                _refuse("a reshaped array", stmt)
+            case Load() | Store() | Accumulate() | Atomic() if stmt.array in self.flat:
+                base = self.flat[stmt.array]
+                place = self.unraveled(b, base, stmt.index[0])
+                b.append(replace(stmt, array=base, index=place))
             case _:
+                if isinstance(stmt, Alloc):
+                    self.shapes[stmt.result] = stmt.shape
+                for a in uses(stmt):
+                    if a in self.flat:
+                        _refuse("a view of a reshaped array", stmt)
                 b.append(stmt)
+
+    def unraveled(self, b: Builder, array: Atom, place: Atom) -> tuple[Atom, ...]:
+        """The index of a place that is counted from the first element on."""
+        found: list[Atom] = []
+        for axis in reversed(range(1, array_of(array).ndim)):
+            size = self.shapes[array][axis] if array in self.shapes else b.dim(array, axis)
+            found.append(b.prim("mod", place, size))
+            place = b.prim("floordiv", place, size)
+        return (place, *reversed(found))
 
     def dynamic_array(self, b: Builder, stmt: Alloc) -> None:
         """note [Dynamic]"""

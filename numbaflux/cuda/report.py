@@ -75,6 +75,11 @@ def report(derivative: KernelDerivative | Configured, *args: object) -> Report:
     return made
 
 
+def analysed(derivative: KernelDerivative | Configured, *args: object) -> Static:
+    """The numbers of a report alone.  Raises NoCudaError if a tool for them is not installed."""
+    return analyse(_made(_configured(derivative), args)[1].kernel)
+
+
 def source(derivative: KernelDerivative | Configured, *args: object) -> str:
     """The code generated for `derivative`, or `derivative[grid, block]`, with these arguments.
 

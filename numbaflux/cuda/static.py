@@ -12,14 +12,15 @@ import subprocess
 import sysconfig
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from numbaflux.backends.cpu import numba_type
-from numbaflux.cuda.device import DeviceKernel, NoCudaError
+from numbaflux.cuda.device import OPTIONS, DeviceKernel, NoCudaError
 
 CAPABILITY = (9, 0)  # of the GPU to compile for: an H100's
 LAYOUTS = ("nvidia/cu13/bin", "nvidia/cuda_nvcc/bin", "nvidia/cuda_nvdisasm/bin")  # of the wheels
@@ -53,11 +54,23 @@ class Static:
 
 
 def analyse(kernel: DeviceKernel, capability: tuple[int, int] = CAPABILITY) -> Static:
-    """Compile a kernel as far as machine code, and count.
+    """Compile a derivative's kernel as far as machine code, and count.
 
     Raises NoCudaError if a tool for that is not installed.
     """
-    text = ptx(kernel, capability)
+    types = ", ".join(numba_type(p.type) for p in kernel.program.function.params)
+    dispatcher = kernel.dispatcher
+    return counted(dispatcher.py_func, f"void({types})", dispatcher.targetoptions, capability)
+
+
+def counted(
+    f: Callable[..., None],
+    signature: Any,
+    options: Mapping[str, Any],
+    capability: tuple[int, int] = CAPABILITY,
+) -> Static:
+    """The same of a kernel of the user's, for arguments of a signature."""
+    text = ptx(f, signature, options, capability)
     ptxas, nvdisasm = tool("ptxas"), tool("nvdisasm")
     with tempfile.TemporaryDirectory() as folder:
         source, code = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
@@ -67,14 +80,18 @@ def analyse(kernel: DeviceKernel, capability: tuple[int, int] = CAPABILITY) -> S
         return _static(told, list(opcodes(_output([nvdisasm, "-c", str(code)]))))
 
 
-def ptx(kernel: DeviceKernel, capability: tuple[int, int] = CAPABILITY) -> str:
-    """The kernel in the assembly language of CUDA's virtual machine."""
+def ptx(
+    f: Callable[..., None],
+    signature: Any,
+    options: Mapping[str, Any],
+    capability: tuple[int, int] = CAPABILITY,
+) -> str:
+    """A kernel in the assembly language of CUDA's virtual machine."""
     if find_spec("numba_cuda") is None:
         raise NoCudaError(_missing("numba-cuda"))
-    cuda, dispatcher = import_module("numba.cuda"), kernel.dispatcher
-    types = ", ".join(numba_type(p.type) for p in kernel.program.function.params)
-    options = {k: v for k, v in dispatcher.targetoptions.items() if k == "fastmath"}
-    return cuda.compile_ptx(dispatcher.py_func, f"void({types})", cc=capability, **options)[0]
+    cuda = import_module("numba.cuda")
+    kept = {name: value for name, value in options.items() if name in OPTIONS}
+    return cuda.compile_ptx(f, signature, cc=capability, **kept)[0]
 
 
 @functools.cache
