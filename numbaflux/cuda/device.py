@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ from numbaflux.ir.build import array_of
 from numbaflux.ir.nodes import Scalar
 from numbaflux.ir.trees import Program
 from numbaflux.passes.signs import nonnegative
+from numbaflux.passes.simplify import simplify
+from numbaflux.passes.strides import strides
+from numbaflux.passes.trips import trips
 from numbaflux.transforms.tapes import Tape, Taped, taped
 
 Shape = tuple[int, ...]
@@ -97,6 +100,7 @@ def on_device(name: str, program: Program, compiler: str, options: Any) -> OnDev
 
     def written(name: str, program: Program) -> DeviceKernel:
         name, made = pipeline.identifier(name), backend.launchable(program)
+        made = replace(made, function=simplify(strides(simplify(trips(made.function)))))
         source = backend.write(name, made, nonnegative(made.function), compiler, options)
         return DeviceKernel(name, made, source, compiler, backend.dynamic_arrays(made), {})
 

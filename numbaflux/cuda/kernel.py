@@ -27,6 +27,7 @@ from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.indices import indices
 from numbaflux.passes.owner import PARTS, Known
 from numbaflux.passes.simplify import simplify
+from numbaflux.passes.trips import sizes
 from numbaflux.transforms import launches
 from numbaflux.transforms.launches import Launched
 from numbaflux.transforms.tapes import Taped, upper_bound
@@ -172,7 +173,9 @@ def launched(kernel: Any, arg_types: Types, known: Known) -> Launched:
     if isinstance(kernel, KernelDerivative):
         return kernel.launched(arg_types, known)
     program = frontend.read_kernel(kernel, arg_types)
-    return Launched(replace(program, function=accumulate(simplify(indices(program.function)))))
+    return Launched(
+        replace(program, function=accumulate(simplify(sizes(indices(program.function)))))
+    )
 
 
 def types_of(args: Sequence[Any]) -> Types:

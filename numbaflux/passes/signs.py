@@ -10,7 +10,6 @@ away from it has no negative part.  Lengths, and numbers of threads, are far fro
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from itertools import count
 
@@ -35,13 +34,12 @@ from numbaflux.ir.nodes import (
 )
 from numbaflux.ir.ops import THREADS
 from numbaflux.ir.walk import walk
+from numbaflux.passes.sums import ONE, Sum, Sums, minus
 
 FACTS = 2  # so many at most are used for one subscript
 TURNED = {"lt": "ge", "ge": "lt", "le": "gt", "gt": "le", "eq": "ne", "ne": "eq"}
 
-Sum = Counter[Var | None]  # variable -> how often; None for the constant
 U64 = Scalar("uint64")
-ONE: Sum = Counter({None: 1})
 
 
 def nonnegative(fn: Function) -> frozenset[tuple[Stmt, int]]:
@@ -53,6 +51,7 @@ class _Signs:
     def __init__(self, fn: Function) -> None:
         self.fn = fn
         self.defined = {s.result: s for s in walk(fn.block) if isinstance(s, Prim)}
+        self.sums = Sums(self.defined)
         self.positive: set[Var] = set()  # variables that are not negative
         self.refuted: set[Var] = set()  # carried ones for which that did not hold
         self.facts: list[Sum] = []
@@ -97,7 +96,7 @@ class _Signs:
             case For(results, trips, inits, body):
                 k, *carried = body.params
                 self.positive.add(k)
-                inside = _minus(_minus(self.sum(trips), self.sum(k)), ONE)
+                inside = minus(minus(self.sums.of(trips), self.sums.of(k)), ONE)
                 self.loop(results, inits, carried, body, body.yields, [inside])
             case While(results, inits, body=body):
                 self.loop(results, inits, body.params, body, body.yields[1:], [])
@@ -149,7 +148,7 @@ class _Signs:
     # ---- sums ----------------------------------------------------------------------------------
 
     def proven(self, a: Atom) -> bool:
-        return isinstance(a.type, Scalar) and a.type.is_int and self._holds(self.sum(a), FACTS)
+        return isinstance(a.type, Scalar) and a.type.is_int and self._holds(self.sums.of(a), FACTS)
 
     def _holds(self, total: Sum, facts: int) -> bool:
         if all(n > 0 and (v is None or v in self.positive) for v, n in total.items() if n):
@@ -158,27 +157,7 @@ class _Signs:
             return False
         below = [f for f in self.facts if any(f[v] < 0 and total[v] < 0 for v in f if v)]
         above = [f for f in self.facts if any(f[v] > 0 and total[v] > 0 for v in f if v)]
-        return any(self._holds(_minus(total, f), facts - 1) for f in (*below, *above))
-
-    def sum(self, a: Atom) -> Sum:
-        """An integer as a sum of variables."""
-        if isinstance(a, Const):
-            return Counter({None: int(a.value)})
-        stmt = self.defined.get(a) if isinstance(a, Var) else None
-        if stmt is not None and _is_sum(stmt):
-            x, *rest = stmt.args
-            match stmt.op, rest:
-                case "add", (y,):
-                    return _plus(self.sum(x), self.sum(y))
-                case "sub", (y,):
-                    return _minus(self.sum(x), self.sum(y))
-                case "mul", (Const(value),):
-                    return Counter({v: n * int(value) for v, n in self.sum(x).items()})
-                case "mul", (y,) if isinstance(x, Const):
-                    return Counter({v: n * int(x.value) for v, n in self.sum(y).items()})
-                case _:
-                    pass
-        return Counter({a: 1}) if isinstance(a, Var) else Counter()
+        return any(self._holds(minus(total, f), facts - 1) for f in (*below, *above))
 
     def known(self, cond: Atom, holds: bool = True) -> list[Sum]:
         """What follows for integers from a condition, or from its not holding."""
@@ -192,38 +171,22 @@ class _Signs:
             return [fact for a in args for fact in self.known(a, holds)]
         if op not in TURNED or not all(isinstance(a.type, Scalar) and a.type.is_int for a in args):
             return []
-        x, y = (self.sum(a) for a in args)
+        x, y = (self.sums.of(a) for a in args)
         match op if holds else TURNED[op]:
             case "lt":
-                return [_minus(_minus(y, x), ONE)]
+                return [minus(minus(y, x), ONE)]
             case "le":
-                return [_minus(y, x)]
+                return [minus(y, x)]
             case "gt":
-                return [_minus(_minus(x, y), ONE)]
+                return [minus(minus(x, y), ONE)]
             case "ge":
-                return [_minus(x, y)]
+                return [minus(x, y)]
             case "eq":
-                return [_minus(x, y), _minus(y, x)]
+                return [minus(x, y), minus(y, x)]
             case _:
                 zero = isinstance(args[1], Const) and args[1].value == 0
-                return [_minus(x, ONE)] if zero and self.proven(args[0]) else []
-
-
-def _is_sum(stmt: Prim) -> bool:
-    return stmt.op in ("add", "sub", "mul") and all(a.type == I64 for a in stmt.args)
+                return [minus(x, ONE)] if zero and self.proven(args[0]) else []
 
 
 def _unsigned(v: Var) -> bool:
     return isinstance(v.type, Scalar) and v.type.numpy.kind == "u"
-
-
-def _plus(x: Sum, y: Sum) -> Sum:
-    total = Counter(x)
-    total.update(y)
-    return total
-
-
-def _minus(x: Sum, y: Sum) -> Sum:
-    total = Counter(x)
-    total.subtract(y)
-    return total
