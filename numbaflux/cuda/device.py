@@ -20,6 +20,7 @@ from numbaflux.errors import NumbafluxError
 from numbaflux.ir.build import array_of
 from numbaflux.ir.nodes import Scalar
 from numbaflux.ir.trees import Program
+from numbaflux.passes.loops.order import order
 from numbaflux.passes.signs import nonnegative
 from numbaflux.passes.simplify import simplify
 from numbaflux.passes.strides import strides
@@ -100,7 +101,7 @@ def on_device(name: str, program: Program, compiler: str, options: Any) -> OnDev
 
     def written(name: str, program: Program) -> DeviceKernel:
         name, made = pipeline.identifier(name), backend.launchable(program)
-        made = replace(made, function=simplify(strides(simplify(trips(made.function)))))
+        made = replace(made, function=simplify(strides(simplify(order(simplify(trips(made.function)))))))
         source = backend.write(name, made, nonnegative(made.function), compiler, options)
         return DeviceKernel(name, made, source, compiler, backend.dynamic_arrays(made), {})
 
