@@ -7,7 +7,7 @@ which the arrays and streams that come with a launch were made; one source does 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,13 +18,14 @@ from numbaflux.api import pipeline
 from numbaflux.backends import cuda as backend
 from numbaflux.errors import NumbafluxError
 from numbaflux.ir.build import array_of
-from numbaflux.ir.nodes import Scalar
+from numbaflux.ir.nodes import Function, Scalar
 from numbaflux.ir.trees import Program
 from numbaflux.passes.loops.order import order
-from numbaflux.passes.signs import nonnegative
+from numbaflux.passes.owner import Known
+from numbaflux.passes.signs import decided, nonnegative
 from numbaflux.passes.simplify import simplify
 from numbaflux.passes.strides import strides
-from numbaflux.passes.trips import trips
+from numbaflux.passes.trips import bounds, launched, trips
 from numbaflux.transforms.tapes import Tape, Taped, taped
 
 Shape = tuple[int, ...]
@@ -96,18 +97,28 @@ class OnDevice:
         kernel.dispatcher[launch.grid, launch.block, launch.stream, shared](*args)
 
 
-def on_device(name: str, program: Program, compiler: str, options: Any) -> OnDevice:
-    """The program of a kernel, written."""
+def on_device(
+    name: str, program: Program, known: Known, compiler: str, options: Mapping[str, Any]
+) -> OnDevice:
+    """The program of a kernel, written for launches of that kind."""
 
     def written(name: str, program: Program) -> DeviceKernel:
         name, made = pipeline.identifier(name), backend.launchable(program)
-        made = replace(made, function=simplify(strides(simplify(order(simplify(trips(made.function)))))))
-        source = backend.write(name, made, nonnegative(made.function), compiler, options)
+        made = replace(made, function=_specialised(made.function, known))
+        proven = nonnegative(made.function, bounds(known.block))
+        source = backend.write(name, made, proven, compiler, options)
         return DeviceKernel(name, made, source, compiler, backend.dynamic_arrays(made), {})
 
     made = taped(program)
     counting = None if made.counting is None else written(f"count_{name}", made.counting)
     return OnDevice(made, written(name, made.program), counting)
+
+
+def _specialised(fn: Function, known: Known) -> Function:
+    """The kernel as quick as it can be for such launches."""
+    fn = simplify(order(simplify(trips(launched(fn, known.block, known.many)))))
+    fn = simplify(decided(simplify(strides(fn)), bounds(known.block)))
+    return simplify(trips(fn))
 
 
 def dtype_of(tape: Tape) -> np.dtype:

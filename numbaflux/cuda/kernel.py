@@ -108,12 +108,13 @@ class KernelDerivative:
         """Ready to be launched, like a kernel of Numba's: derivative[grid, block](...)."""
         return Configured(self, Launch.of(config))
 
-    def kernel(self, launched: Launched) -> OnDevice:
-        """The program as kernels for a GPU, made once."""
+    def kernel(self, launched: Launched, known: Known) -> OnDevice:
+        """The program for such launches as kernels for a GPU, made once."""
         if launched not in self._kernels:
             user = user_kernel(self)
-            made = on_device(self.__name__, launched.program, compiler_of(user), options_of(user))
-            self._kernels[launched] = made
+            self._kernels[launched] = on_device(
+                self.__name__, launched.program, known, compiler_of(user), options_of(user)
+            )
         return self._kernels[launched]
 
     def launched(self, arg_types: Types, known: Known) -> Launched:
@@ -139,7 +140,8 @@ class Configured:
 
     def __call__(self, *args: Any) -> None:
         check_arguments(args)
-        kernel = self.derivative.kernel(for_launch(self.derivative, args, self.launch))
+        program = for_launch(self.derivative, args, self.launch)
+        kernel = self.derivative.kernel(program, self.launch.known())
         shapes = lengths(kernel.taped, self.launch, args)
         leaves = [leaf for arg in args for leaf in flat(arg) if leaf is not None]
         kernel.run(self.launch, leaves, shapes)

@@ -93,9 +93,9 @@ def _configured(derivative: KernelDerivative | Configured) -> Configured:
 
 
 def _made(configured: Configured, args: Sequence[object]) -> tuple[Launched, OnDevice]:
-    derivative = configured.derivative
-    found = derivative.launched(types_of(args), configured.launch.known())
-    return found, derivative.kernel(found)
+    derivative, known = configured.derivative, configured.launch.known()
+    found = derivative.launched(types_of(args), known)
+    return found, derivative.kernel(found, known)
 
 
 def _tape(configured: Configured, kernel: OnDevice, args: Sequence[object]) -> int | None:

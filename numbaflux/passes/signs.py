@@ -10,10 +10,14 @@ away from it has no negative part.  Lengths, and numbers of threads, are far fro
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import count
 
+from numbaflux.debug import stage
 from numbaflux.ir.nodes import (
+    BOOL,
     I64,
     Accumulate,
     Atom,
@@ -33,38 +37,52 @@ from numbaflux.ir.nodes import (
     While,
 )
 from numbaflux.ir.ops import THREADS
-from numbaflux.ir.walk import walk
+from numbaflux.ir.walk import substitute, walk
 from numbaflux.passes.sums import ONE, Sum, Sums, minus
 
+Bounds = Mapping[str, int]
+
+ORDERS = ("lt", "le", "gt", "ge")
 FACTS = 2  # so many at most are used for one subscript
 TURNED = {"lt": "ge", "ge": "lt", "le": "gt", "gt": "le", "eq": "ne", "ne": "eq"}
 
 U64 = Scalar("uint64")
 
 
-def nonnegative(fn: Function) -> frozenset[tuple[Stmt, int]]:
-    """The subscripts, (statement, axis), that are not negative whenever they are used."""
-    return _Signs(fn).run()
+def nonnegative(fn: Function, bounds: Bounds) -> frozenset[tuple[Stmt, int]]:
+    """The subscripts, (statement, axis), that are not negative whenever they are used.
+
+    `bounds`: numbers of threads and the largest value each has.
+    """
+    return frozenset(_Signs(fn, bounds).run().found)
+
+
+@stage
+def decided(fn: Function, bounds: Bounds) -> Function:
+    """The function without the comparisons of integers, and minima, whose outcome is proven."""
+    env = _Signs(fn, bounds).run().decided
+    return replace(fn, block=substitute(fn.block, env)) if env else fn
 
 
 class _Signs:
-    def __init__(self, fn: Function) -> None:
-        self.fn = fn
+    def __init__(self, fn: Function, bounds: Bounds) -> None:
+        self.fn, self.bounds = fn, bounds
         self.defined = {s.result: s for s in walk(fn.block) if isinstance(s, Prim)}
         self.sums = Sums(self.defined)
         self.positive: set[Var] = set()  # variables that are not negative
         self.refuted: set[Var] = set()  # carried ones for which that did not hold
         self.facts: list[Sum] = []
         self.found: set[tuple[Stmt, int]] = set()
+        self.decided: dict[Var, Atom] = {}
 
-    def run(self) -> frozenset[tuple[Stmt, int]]:
+    def run(self) -> _Signs:
         """Carried variables are taken not to be negative until a turn of their loop may."""
         for _ in count():
             before = len(self.refuted)
-            self.positive, self.facts, self.found = set(), [], set()
+            self.positive, self.facts, self.found, self.decided = set(), [], set(), {}
             self.block(self.fn.block)
             if len(self.refuted) == before:
-                return frozenset(self.found)
+                return self
         raise AssertionError
 
     def block(self, block: Block, facts: Iterable[Sum] = ()) -> list[bool]:
@@ -78,6 +96,8 @@ class _Signs:
         return yields
 
     def stmt(self, stmt: Stmt) -> None:
+        if isinstance(stmt, Prim):
+            self.prim(stmt)
         match stmt:
             case Load(result) if isinstance(result.type, Scalar) and _unsigned(result):
                 self.positive.add(result)
@@ -104,6 +124,31 @@ class _Signs:
                 pass
         if isinstance(stmt, Load | Store | Accumulate):
             self.found.update((stmt, axis) for axis, i in enumerate(stmt.index) if self.proven(i))
+
+    def prim(self, stmt: Prim) -> None:
+        if stmt.op in self.bounds:
+            self.facts.append(Counter({None: self.bounds[stmt.op], stmt.result: -1}))
+        if len(stmt.args) != 2 or not all(a.type == I64 for a in stmt.args):
+            return
+        x, y = stmt.args
+        if stmt.op == "min":
+            smaller = next((a for a, b in ((x, y), (y, x)) if self.at_least(b, a)), None)
+            if smaller is not None:
+                self.decided[stmt.result] = smaller
+        elif stmt.op in ORDERS:
+            if stmt.op in ("gt", "ge"):
+                x, y = y, x
+            less, strict = stmt.op in ("lt", "gt"), int(stmt.op in ("lt", "gt"))
+            if self.at_least(y, x, strict):
+                self.decided[stmt.result] = Const(True, BOOL)
+            elif self.at_least(x, y, int(not less)):
+                self.decided[stmt.result] = Const(False, BOOL)
+
+    def at_least(self, x: Atom, y: Atom, by: int = 0) -> bool:
+        """Whether x >= y + by is proven."""
+        return self._holds(
+            minus(minus(self.sums.of(x), self.sums.of(y)), Counter({None: by})), FACTS
+        )
 
     def loop(
         self,

@@ -31,7 +31,7 @@ class _Strided:
     """A loop over start + k*step while that is less than stop; `element` is that in the body."""
 
     loop: For
-    step: Var
+    step: Atom
     start: Atom
     element: Var
     stop: Atom
@@ -70,15 +70,17 @@ class _Strides:
         if count is None or count.op != "floordiv":
             return None
         room, step = count.args
-        if not isinstance(step, Var) or not self.threads(step):
+        if not self.threads(step):
             return None
         for element, start in self.elements(loop, step):
             # k < room // step  is  start + k*step < room - step + start + 1
-            total = minus(plus(self.sums.of(room), self.sums.of(start)), self.sums.of(step))
-            return _Strided(loop, step, start, element, written(b, plus(total, ONE), "stop"))
+            begin = self.sums.of(start)
+            total = minus(plus(self.sums.of(room), begin), self.sums.of(step))
+            if not any(total[v] for v in begin if v is not None):
+                return _Strided(loop, step, start, element, written(b, plus(total, ONE), "stop"))
         return None
 
-    def elements(self, loop: For, step: Var) -> Iterator[tuple[Var, Atom]]:
+    def elements(self, loop: For, step: Atom) -> Iterator[tuple[Var, Atom]]:
         """The variables of the body that are k*step + start, each with its start."""
         k, inside = loop.body.params[0], {s.result for s in _prims(loop.body)}
         inside.update(loop.body.params)

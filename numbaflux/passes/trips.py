@@ -1,4 +1,4 @@
-"""Loops whose trips are known when the code is written, and comparisons of numbers of threads.
+"""What is known when the code is written: loops' trips, and the numbers of a launch.
 
     trip = 0                                        trip = 7
     while True:                                →
@@ -11,14 +11,14 @@ what `range` asks of its step: gridsize(1) > 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from numbaflux.debug import stage
-from numbaflux.ir.build import Builder, fold
+from numbaflux.ir.build import Builder, fold, index
 from numbaflux.ir.nodes import BOOL, I64, Atom, Block, Const, Function, Prim, Var, While
 from numbaflux.ir.ops import OPS
-from numbaflux.ir.walk import map_regions, substitute, walk
+from numbaflux.ir.walk import clone, map_regions, substitute, walk
 
 LONGEST = 4096  # trips
 SIZES = ("block_dim", "grid_dim", "grid_size")  # numbers of a launch, all positive
@@ -42,6 +42,25 @@ def sizes(fn: Function) -> Function:
 
 
 @stage
+def launched(fn: Function, block: tuple[int, int, int], many: Collection[str]) -> Function:
+    """The kernel for launches with such blocks; `many`: what has more than one value in them."""
+    env: dict[Var, Atom] = {}
+    for stmt in walk(fn.block):
+        if isinstance(stmt, Prim) and not stmt.args:
+            kind, _, axis = stmt.op.rpartition("_")
+            if kind == "block_dim":
+                env[stmt.result] = index(block["xyz".index(axis)])
+            elif kind in ("thread", "block") and stmt.op not in many:
+                env[stmt.result] = index(0)
+    return replace(fn, block=substitute(fn.block, env))
+
+
+def bounds(block: tuple[int, int, int]) -> dict[str, int]:
+    """The largest value that each number of a thread in such a block has."""
+    return {f"thread_{axis}": n - 1 for axis, n in zip("xyz", block)} | {"warp_lane": 31}
+
+
+@stage
 def trips(fn: Function) -> Function:
     """The function with the loops run that compute with integer constants alone."""
     env: dict[Var, Atom] = {}
@@ -50,13 +69,22 @@ def trips(fn: Function) -> Function:
         b = Builder()
         for stmt in block.stmts:
             found = _results(stmt) if isinstance(stmt, While) else None
-            if found is None:
+            if found is None and isinstance(stmt, While) and _runs_once(stmt):
+                once = dict(zip(stmt.body.params, stmt.inits))
+                body, _ = clone(replace(stmt.body, params=()), once)
+                b.stmts += visit(body).stmts
+                env.update(zip(stmt.results, body.yields[1:]))
+            elif found is None:
                 b.append(map_regions(stmt, visit))
             else:
                 env.update(zip(stmt.results, found))  # type: ignore[union-attr]
         return replace(block, stmts=tuple(b.stmts))
 
     return replace(fn, block=substitute(visit(fn.block), env))
+
+
+def _runs_once(loop: While) -> bool:
+    return loop.body.yields[0] == Const(False, BOOL)
 
 
 def _results(loop: While) -> list[Const] | None:
