@@ -266,6 +266,8 @@ class _KernelExpressions(Expressions):
         ) or "()"  # fmt: skip
 
     def _infix(self, op: str, args: Sequence[Atom]) -> str:
+        if op == "ipow" and not isinstance(args[1], Const):  # float32 ** int64 is float64
+            return self.fit("math.pow({0}, np.int32({1}))", args, [0, 0])
         if op in FORMS:
             return self.fit(FORMS[op], args, [0] * len(args))
         return super()._infix(op, args)

@@ -178,6 +178,5 @@ def type_of(arg: Any) -> Any:
     if given is None:
         return typeof(arg)
     dtype, shape, strides = np.dtype(given["typestr"]), given["shape"], given.get("strides")
-    like = np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, strides, writeable=True)
-    like.flags.writeable = not given["data"][1]
-    return typeof(like)
+    one, writeable = np.empty(1, dtype), not given["data"][1]
+    return typeof(np.lib.stride_tricks.as_strided(one, shape, strides, writeable=writeable))

@@ -198,7 +198,7 @@ def newton(a, root):
 F32 = types.float32
 VECTOR, MATRIX, PLACES = F32[::1], F32[:, ::1], types.int32[::1]
 
-Blocks = tuple[Any, Any]
+Blocks = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
