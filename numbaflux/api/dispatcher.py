@@ -35,6 +35,7 @@ from numba.np.numpy_support import from_dtype
 
 from numbaflux import frontend
 from numbaflux.api import pipeline
+from numbaflux.api.compiler import compile_so
 from numbaflux.api.fingerprint import fingerprint
 from numbaflux.debug import after
 from numbaflux.errors import (
@@ -205,6 +206,7 @@ class Derivative(CPUDispatcher):
                 after(self.transform.name, program.function)
             generated = pipeline.generate(self.__name__, program, self.options, key)
         inner = generated.function
+        compile_so(inner)
         try:
             inner.compile(arg_types)
         except errors.NumbaError as error:
