@@ -7,13 +7,12 @@ time it stands in the text and each round of the type inference.
 """
 
 # Numba's classes declare few of their attributes.
-# pyright: reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportOptionalCall=false
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -137,7 +136,7 @@ def _shortened(stmt: Any, known: dict[str, list[Any]]) -> Sequence[Any]:
     if call.op != "call" or call.vararg is not None:
         return (stmt,)
     fn = _function(call.func, known)
-    if fn is None:
+    if fn is None or any(name != "dtype" for name, _ in call.kws):
         return (stmt,)
     callee = ir.Var(stmt.target.scope, f"{call.func.name}.short", call.loc)
     args = [*call.args, *(value for _, value in call.kws)]
@@ -149,15 +148,21 @@ def _shortened(stmt: Any, known: dict[str, list[Any]]) -> Sequence[Any]:
 
 
 def _function(callee: Any, known: Mapping[str, list[Any]]) -> Any:
-    """Ours for what is called."""
-    match known.get(callee.name):
-        case [ir.Global(value=value)]:
-            return SHORTER.get(value) if value in (min, max) else None
-        case [ir.Expr(op="getattr") as e]:
-            match known.get(e.value.name):
-                case [ir.Global(value=ModuleType() as module)] if module is np:
-                    return SHORTER.get(getattr(np, e.attr, None))
+    """Ours for what is called, a global or an attribute of NumPy's."""
+    found = _only(callee, known)
+    if isinstance(found, ir.Global):
+        return SHORTER.get(found.value) if found.value in (min, max) else None
+    if isinstance(found, ir.Expr) and found.op == "getattr":
+        owner = _only(found.value, known)
+        if isinstance(owner, ir.Global) and owner.value is np:
+            return SHORTER.get(getattr(np, found.attr, None))
     return None
+
+
+def _only(name: Any, known: Mapping[str, list[Any]]) -> Any:
+    """The one definition of a name."""
+    found = known.get(name.name, [])
+    return found[0] if len(found) == 1 else None
 
 
 class _Lower(Lower):
