@@ -11,8 +11,10 @@ time it stands in the text and each round of the type inference.
 
 from __future__ import annotations
 
+import gc
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -50,6 +52,19 @@ TOO_BIG = (
 def compile_so(dispatcher: Dispatcher) -> None:
     """Let a generated function be compiled by this pipeline."""
     dispatcher._compiler.pipeline_class = _Generated
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Leave garbage until the end: an eighth of a compilation goes into looking for it in vain."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class _Generated(CompilerBase):
@@ -151,7 +166,7 @@ def _function(callee: Any, known: Mapping[str, list[Any]]) -> Any:
     """Ours for what is called, a global or an attribute of NumPy's."""
     found = _only(callee, known)
     if isinstance(found, ir.Global):
-        return SHORTER.get(found.value) if found.value in (min, max) else None
+        return SHORTER[found.value] if found.value is min or found.value is max else None
     if isinstance(found, ir.Expr) and found.op == "getattr":
         owner = _only(found.value, known)
         if isinstance(owner, ir.Global) and owner.value is np:

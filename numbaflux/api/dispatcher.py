@@ -35,7 +35,7 @@ from numba.np.numpy_support import from_dtype
 
 from numbaflux import frontend
 from numbaflux.api import pipeline
-from numbaflux.api.compiler import compile_so
+from numbaflux.api.compiler import compile_so, without_collector
 from numbaflux.api.fingerprint import fingerprint
 from numbaflux.debug import after
 from numbaflux.errors import (
@@ -190,7 +190,8 @@ class Derivative(CPUDispatcher):
                 return known.entry_point
             if not self._can_compile:
                 raise RuntimeError("compilation disabled")
-            result = self._compile(arg_types)
+            with without_collector():
+                result = self._compile(arg_types)
             self.add_overload(result)
             return result.entry_point
 

@@ -1,5 +1,6 @@
 """The pipeline that compiles generated code: the same results by fewer compilations."""
 
+import gc
 import math
 
 import numba
@@ -105,3 +106,22 @@ def test_a_derivative_is_one_compilation():
     assert compilations(gradient, x) == 1
     source = nf.source(gradient, x)
     assert "min(" in source and "np.zeros(" in source and "vecmath.cos(" in source
+
+
+def test_the_garbage_collector_is_left_as_it_was():
+
+    def refused(x):
+        return open(x)
+
+    assert gc.isenabled()
+    nf.grad(lambda x: x * x)(1.0)
+    assert gc.isenabled()
+    with pytest.raises(nf.NumbafluxError):
+        nf.grad(refused)(1.0)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        nf.grad(lambda x: x * x + 1.0)(1.0)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
