@@ -161,7 +161,7 @@ class _Simplifier:
                 orelse = self.block(stmt.orelse, available)
                 same = [_same(a, b) for a, b in zip(then.yields, orelse.yields)]
                 self.env.update((r, a) for r, a, s in zip(results, then.yields, same) if s)
-                return (_drop(replace(stmt, then=then, orelse=orelse), same),)
+                return (drop(replace(stmt, then=then, orelse=orelse), same),)
             case For(count=Const(value=0)):
                 self.env.update(zip(stmt.results, stmt.inits))
                 return ()
@@ -185,7 +185,7 @@ class _Simplifier:
         body = self.block(stmt.body, available)
         same = unchanged(body) | unchanged(stmt.body)
         self.env.update((r, same[p]) for r, p in zip(stmt.results, params) if p in same)
-        return _drop(replace(stmt, body=substitute(body, same)), [p in same for p in params])
+        return drop(replace(stmt, body=substitute(body, same)), [p in same for p in params])
 
     def carried_lengths(
         self, stmt: For | While, params: Sequence[Var], nexts: Sequence[Atom], available: Available
@@ -195,7 +195,7 @@ class _Simplifier:
         Swapped buffers of one shape keep it, and so does an array made anew in the shape of the
         last one: all that is known on entry is assumed, then what a trip does not keep is dropped.
         """
-        inside = {v: s for s in stmt.body.stmts for v in defs(s)}
+        inside: dict[Atom, Stmt] = {v: s for s in stmt.body.stmts for v in defs(s)}
         held: dict[tuple[Atom, int], Atom] = {}
         for p, init in zip(params, stmt.inits):
             for axis in range(p.type.ndim if isinstance(p.type, Array) else 0):
@@ -203,9 +203,9 @@ class _Simplifier:
                 held |= {(p, axis): n} if n is not None else {}
 
         def length(array: Atom, axis: int) -> Atom | None:
-            match inside.get(array) if isinstance(array, Var) else None:
+            match inside.get(array):
                 case Alloc(shape=shape):
-                    n = inside.get(shape[axis]) if isinstance(shape[axis], Var) else None
+                    n = inside.get(shape[axis])
                     if n is None:
                         return self.atom(shape[axis])
                     return length(n.array, n.axis) if isinstance(n, Dim) else None
@@ -216,7 +216,7 @@ class _Simplifier:
                 case _:
                     return None
 
-        after = dict(zip(params, zip(nexts, stmt.results)))
+        after: dict[Atom, tuple[Atom, Var]] = dict(zip(params, zip(nexts, stmt.results)))
         while lost := [(p, i) for (p, i), n in held.items() if length(after[p][0], i) != n]:
             for key in lost:
                 del held[key]
@@ -253,7 +253,7 @@ def _const(a: Const) -> Key:
     return (repr(a.value), a.type)  # repr: 0.0 is not -0.0, nan is nan
 
 
-def _drop(stmt: If | For | While, gone: list[bool]) -> Stmt:
+def drop(stmt: If | For | While, gone: list[bool]) -> Stmt:
     """Without the results and carried values marked."""
     keep = [not g for g in gone]
 

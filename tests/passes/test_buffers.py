@@ -8,9 +8,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from numbaflux.ir.nodes import Dim, For, Function
+import numbaflux as nf
+from numbaflux.ir.nodes import Alloc, Dim, For, Function
 from numbaflux.ir.walk import walk
 from numbaflux.passes import optimise
+from numbaflux.passes.loops.renew import renew
 from numbaflux.transforms.compose import value_and_grad
 from tests.frontend.reading import program_of
 from tests.transforms.checks import check_transforms
@@ -117,3 +119,172 @@ def test_lengths_that_no_step_changes_are_asked_for_once(f):
 def test_lengths_that_change_are_asked_for_again(f):
     fn = gradient(f, *OTHER[f], 3)
     assert [s for loop in loops(fn) for s in walk(loop.body) if isinstance(s, Dim)]
+
+
+# ---- zeros that a loop exchanges, arrays cleared for the next trip -----------------------------
+
+
+def heat(start, steps):
+    u, v = start.copy(), start.copy()
+    for _ in range(steps):
+        for i in range(1, len(u) - 1):
+            v[i] = u[i] + 0.1 * (u[i - 1] - 2.0 * u[i] + u[i + 1])
+        u, v = v, u
+    return np.sum(u * u)
+
+
+def plate(start, steps):
+    u, v = start.copy(), start.copy()
+    n, m = u.shape
+    for _ in range(steps):
+        for i in range(1, n - 1):
+            for j in range(1, m - 1):
+                v[i, j] = u[i - 1, j] * u[i, j - 1] + u[i + 1, j] - u[i, j + 1] * u[i, j]
+        u, v = v, u
+    return np.sum(u * u)
+
+
+def one_sided(start, steps):
+    """The margins are wide, and not alike."""
+    u, v = start.copy(), start.copy()
+    n, m = u.shape
+    for _ in range(steps):
+        for i in range(n - 2):
+            for j in range(3, m):
+                v[i, j] = u[i + 2, j] * u[i, j - 3] + u[i, j]
+        u, v = v, u
+    return np.sum(u * u)
+
+
+def waves(start, steps):
+    """Three buffers go round."""
+    old, u, new = start.copy(), start.copy(), start.copy()
+    for _ in range(steps):
+        for i in range(1, len(u) - 1):
+            new[i] = 2.0 * u[i] - old[i] + 0.1 * (u[i - 1] * u[i] + u[i + 1])
+        old, u, new = u, new, old
+    return np.sum(u * u)
+
+
+def two_fields(start, steps):
+    a, b, c, d = start.copy(), start.copy(), 2.0 * start, 3.0 * start
+    for _ in range(steps):
+        for i in range(1, len(a) - 1):
+            c[i] = a[i - 1] + b[i] * a[i + 1]
+            d[i] = b[i - 1] - a[i] * b[i + 1]
+        a, b, c, d = c, d, a, b
+    return np.sum(a * b)
+
+
+def twice(start, steps):
+    """Two loops exchange the same buffers, another number of times."""
+    u, v = start.copy(), start.copy()
+    for _ in range(steps):
+        for i in range(1, len(u) - 1):
+            v[i] = u[i - 1] + u[i + 1]
+        u, v = v, u
+    for _ in range(2 * steps + 1):
+        for i in range(1, len(u) - 1):
+            v[i] = u[i - 1] * 0.5 - u[i + 1]
+        u, v = v, u
+    return np.sum(u * u)
+
+
+def both_are_read(start, steps):
+    """The shadow that a reverse step adds to holds something before the first of them."""
+    u, v = start.copy(), start.copy()
+    for _ in range(steps):
+        for i in range(1, len(u) - 1):
+            v[i] = u[i - 1] + 2.0 * u[i + 1]
+        u, v = v, u
+    return np.sum(u * u) + np.sum(v * v * v)
+
+
+def shifted(start, steps):
+    """Elements that a step does not write are read: what is cleared is less than what is added."""
+    u, v = start.copy(), start.copy()
+    for _ in range(steps):
+        for i in range(len(u) - 4):
+            v[i] = u[i + 3] + 2.0 * u[i + 4]
+        u, v = v, u
+    return np.sum(u * u)
+
+
+def sometimes(start, steps):
+    """A trip may leave out the step, and so what it would clear."""
+    u, v = start.copy(), start.copy()
+    for k in range(steps):
+        if k % 2 == 0:
+            for i in range(1, len(u) - 1):
+                v[i] = u[i - 1] + 2.0 * u[i + 1]
+        u, v = v, u
+    return np.sum(u * u)
+
+
+def seen_on_the_way(start, steps):
+    """The buffer that is written is read before, at every step."""
+    u, v, total = start.copy(), start.copy(), 0.0
+    for _ in range(steps):
+        for i in range(len(u)):
+            total += v[i] * v[i]
+        for i in range(1, len(u) - 1):
+            v[i] = u[i - 1] + 2.0 * u[i + 1]
+        u, v = v, u
+    return total
+
+
+def of_another_length_each_time(start, steps):
+    u, v = start.copy(), start.copy()
+    for k in range(steps):
+        for i in range(1, len(u) - k):
+            v[i] = u[i - 1] + 2.0 * u[i]
+        u, v = v, u
+    return np.sum(u * u)
+
+
+def of_one_buffer(start, steps):
+    """One of the buffers is a part of the other."""
+    both = np.concatenate((start, start))
+    u, v = both[: len(start)], both[1 : len(start) + 1]
+    for _ in range(steps):
+        for i in range(1, len(u) - 1):
+            v[i] = u[i - 1] + 2.0 * u[i + 1]
+        u, v = v, u
+    return np.sum(both * both)
+
+
+RENEWED = (heat, plate, one_sided, waves, two_fields, twice)
+KEPT = (
+    both_are_read, shifted, sometimes, seen_on_the_way, of_another_length_each_time, of_one_buffer,
+)  # fmt: skip
+
+
+def given(f, n: int, steps: int):
+    return RNG.random((n, n + 1) if f in (plate, one_sided) else n), steps
+
+
+@pytest.mark.parametrize("f", [*RENEWED, *KEPT])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 7, 9])
+def test_buffers(f, n):
+    for steps in (0, 1, 2, 3):
+        check(f, *given(f, n, steps), order=2 if (n, steps) == (5, 2) else 1)
+
+
+@pytest.mark.parametrize("f", [*RENEWED, *KEPT])
+def test_buffers_compiled(f):
+    for n in (3, 8):
+        nf.check_grads(f, given(f, n, 3))
+
+
+@pytest.mark.parametrize("f", [*RENEWED, *KEPT])
+def test_what_is_renewed(f):
+    with nf.debug(skip="renew"):
+        fn = gradient(f, *given(f, 5, 3))
+    assert (renew(fn) is not fn) == (f in RENEWED)
+
+
+@pytest.mark.parametrize("f", RENEWED)
+def test_shadows_are_not_carried_forward(f):
+    fn = gradient(f, *given(f, 5, 3))
+    made = next(i for i, s in enumerate(fn.block.stmts) if isinstance(s, Alloc) and s.zero)
+    assert [s for s in fn.block.stmts[:made] if isinstance(s, For)]
