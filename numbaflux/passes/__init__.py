@@ -16,11 +16,13 @@ from numbaflux.passes.loops.promote import promote
 from numbaflux.passes.loops.renew import renew
 from numbaflux.passes.loops.skip import skip
 from numbaflux.passes.loops.threads import threads
+from numbaflux.passes.loops.unseen import unseen
 from numbaflux.passes.simplify import count, simplify
 
 # What makes derivatives fast, in this order; each does nothing where it does not apply.
 LOOP_PASSES = (
-    order, fuse, contract, gather, promote, threads, chain, skip, late, renew, assign, hoist,
+    order, fuse, contract, gather, promote, threads, chain, skip,
+    late, renew, unseen, assign, hoist,
 )  # fmt: skip
 
 

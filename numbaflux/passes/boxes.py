@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from numbaflux.ir.build import Builder, array_of, index, zero_of
-from numbaflux.ir.nodes import Accumulate, Atom, For, Load, Stmt, Store
+from numbaflux.ir.nodes import Accumulate, Array, Atom, Block, For, Load, Stmt, Store, Var
 from numbaflux.ir.walk import within
 from numbaflux.passes.dependence import ONE, Dependence, Form, atom_of, plus
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """array[low + k, ..] for 0 <= k < count, on each axis; `stmt` is what is done to the element.
+    """array[low + k, ..] for 0 <= k < count, on each axis.
 
-    Nothing else is done to the array, but that the element may have been loaded before.
+    An iteration of the nest touches one element; `stmt` is the first or last that is done to it.
     """
 
     stmt: Store | Accumulate
@@ -36,11 +37,14 @@ class Box:
         return tuple(found)
 
 
-def box(dependence: Dependence, nest: Stmt, touching: Sequence[Stmt]) -> Box | None:
-    """The box that a nest visits; `touching`: its statements that touch the array."""
+def box(dependence: Dependence, nest: Stmt, touching: Sequence[Stmt], last: bool) -> Box | None:
+    """The box that a nest visits, with the last or the first of what is done to an element.
+
+    `touching`: the statements of the nest that touch the array.
+    """
     if not touching:
         return None
-    found = touching[-1]
+    found = touching[-1 if last else 0]
     counts: dict[Atom, Form] = {}
     stmt, block = nest, ()
     while isinstance(stmt, For):
@@ -58,12 +62,36 @@ def box(dependence: Dependence, nest: Stmt, touching: Sequence[Stmt]) -> Box | N
     boxed = all(counts.keys().isdisjoint(form) for form in counts.values())
     if not plain or not boxed or any(n < 0 for n in low):
         return None
-    for load in touching[:-1]:
-        if not isinstance(load, Load) or load.array is not found.array or load not in block:
+    for other in touching:
+        if not isinstance(other, Load | Store | Accumulate) or other not in block:
             return None
-        if [dependence.form(i) for i in load.index] != place:
+        if other.array is not found.array or [dependence.form(i) for i in other.index] != place:
             return None
     return Box(found, low, tuple(counts[k] for k in order if k is not None))
+
+
+def named(dependence: Dependence, stmt: Stmt, array: Var, last: bool) -> Box | None:
+    """The box of an array that a statement visits, if it does so under this name."""
+    found = box(dependence, stmt, dependence.touching(stmt, array), last)
+    return found if found and found.stmt.array is array else None
+
+
+# ---- zeros --------------------------------------------------------------------------------------
+
+
+def clearing(block: Block) -> Iterator[tuple[Stmt, Var]]:
+    """The nests of a block that store zeros, and the arrays they store to."""
+    for stmt in block.stmts:
+        if isinstance(stmt, For):
+            arrays = dict.fromkeys(s.array for s in within(stmt) if stores_zero(s))
+            yield from ((stmt, a) for a in arrays if isinstance(a, Var))
+
+
+def stores_zero(stmt: Stmt) -> TypeGuard[Store]:
+    """Whether a statement stores a zero."""
+    if not isinstance(stmt, Store) or isinstance(stmt.value.type, Array):
+        return False
+    return stmt.value == zero_of(stmt.value.type)
 
 
 def clear(b: Builder, array: Atom, outer: Box, margins: Sequence[tuple[int, int]]) -> None:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 import numbaflux as nf
-from numbaflux.ir.nodes import Alloc, Dim, For, Function
+from numbaflux.ir.nodes import Accumulate, Alloc, Dim, For, Function, Load, Store
 from numbaflux.ir.walk import walk
 from numbaflux.passes import optimise
+from numbaflux.passes.boxes import clearing
 from numbaflux.passes.loops.renew import renew
+from numbaflux.passes.loops.unseen import unseen
 from numbaflux.transforms.compose import value_and_grad
 from tests.frontend.reading import program_of
 from tests.transforms.checks import check_transforms
@@ -288,3 +290,54 @@ def test_shadows_are_not_carried_forward(f):
     fn = gradient(f, *given(f, 5, 3))
     made = next(i for i, s in enumerate(fn.block.stmts) if isinstance(s, Alloc) and s.zero)
     assert [s for s in fn.block.stmts[:made] if isinstance(s, For)]
+
+
+# ---- zeros that nobody sees --------------------------------------------------------------------
+
+
+def for_the_caller(x):
+    total = 0.0
+    for i in range(len(x)):
+        total += x[i] * x[i]
+        x[i] = 0.0
+    return total
+
+
+def in_the_result(x):
+    out = x.copy()
+    for i in range(len(x)):
+        out[i] = 0.0
+    return out
+
+
+def read_afterwards(x):
+    a = x.copy()
+    for i in range(len(x)):
+        a[i] = 0.0
+    return a[0] + x[1] * x[1]
+
+
+def zeros_of_its_own(x):
+    a, total = x.copy(), 0.0
+    for i in range(len(x)):
+        total += a[i] * a[i]
+        a[i] = 0.0
+    return total
+
+
+@pytest.mark.parametrize("f", [for_the_caller, in_the_result, read_afterwards, zeros_of_its_own])
+def test_zeros_that_nobody_sees(f):
+    fn = program_of(f, RNG.random(4)).function
+    stored = len(list(clearing(fn.block)))
+    left = len(list(clearing(unseen(fn).block)))
+    assert (stored, left) == (1, 0 if f is zeros_of_its_own else 1)
+    check(f, RNG.random(4), order=2)
+
+
+def test_shadows_are_summed_in_one_loop():
+    """Those of both buffers, which were copies of one array, without a look back at either."""
+    fn = gradient(heat, RNG.random(6), 3)
+    last = fn.block.stmts[-1]
+    assert isinstance(last, For)
+    kinds = [type(s) for s in last.body.stmts if not isinstance(s, Load)]
+    assert kinds == [Store, Accumulate]

@@ -14,16 +14,14 @@ with it and reaches every element once, it may store: only what it does not reac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeGuard
 
 from numbaflux.debug import stage
-from numbaflux.ir.build import Builder, zero_of
+from numbaflux.ir.build import Builder
 from numbaflux.ir.nodes import (
     Accumulate,
     Alloc,
-    Array,
     Atom,
     Block,
     For,
@@ -32,8 +30,8 @@ from numbaflux.ir.nodes import (
     Store,
     Var,
 )
-from numbaflux.ir.walk import map_regions, regions, within
-from numbaflux.passes.boxes import Box, box, clear, clear_all
+from numbaflux.ir.walk import map_regions, regions
+from numbaflux.passes.boxes import Box, clear, clear_all, clearing, named, stores_zero
 from numbaflux.passes.dependence import Dependence
 
 
@@ -69,7 +67,7 @@ class _Renewal:
 def _first(dependence: Dependence, block: Block) -> _Renewal | None:
     for i, stmt in enumerate(block.stmts):
         if isinstance(stmt, For) and not stmt.parallel:
-            for last, array in _cleared(stmt.body):
+            for last, array in clearing(stmt.body):
                 found = _renewal(dependence, block.stmts[:i], stmt, last, array)
                 if found:
                     return found
@@ -79,28 +77,14 @@ def _first(dependence: Dependence, block: Block) -> _Renewal | None:
     return None
 
 
-def _cleared(body: Block) -> Iterator[tuple[Stmt, Var]]:
-    """The statements of a loop's body that store zeros, and the arrays they store to."""
-    for stmt in body.stmts:
-        if isinstance(stmt, For):
-            arrays = dict.fromkeys(s.array for s in within(stmt) if _stores_zero(s))
-            yield from ((stmt, a) for a in arrays if isinstance(a, Var))
-
-
-def _stores_zero(stmt: Stmt) -> TypeGuard[Store]:
-    if not isinstance(stmt, Store) or isinstance(stmt.value.type, Array):
-        return False
-    return stmt.value == zero_of(stmt.value.type)
-
-
 def _renewal(
     dependence: Dependence, before: Sequence[Stmt], loop: For, last: Stmt, cleared: Var
 ) -> _Renewal | None:
     """How an array that `last` clears is renewed by the next trip, None if it is not."""
     stmts = loop.body.stmts
-    outer = _box(dependence, last, cleared, most=2)
+    outer = named(dependence, last, cleared, last=True)
     later = stmts[stmts.index(last) + 1 :]
-    if outer is None or not _stores_zero(outer.stmt) or _touched(dependence, later, cleared):
+    if outer is None or not stores_zero(outer.stmt) or _touched(dependence, later, cleared):
         return None
     if not all(dependence.invariant(a, loop) for n in outer.counts for a in n):
         return None
@@ -110,20 +94,13 @@ def _renewal(
     first = next((s for s in stmts if dependence.touching(s, name.array)), last)
     if first is last and name.array is cleared:
         return None
-    inner = _box(dependence, first, name.array, most=1)
+    inner = named(dependence, first, name.array, last=False)
     if inner is None or not isinstance(inner.stmt, Accumulate):
         return None
     margins = outer.margins(inner)
     if margins is None:
         return None
     return _Renewal(loop, last, outer, name.array, first, inner, margins, name.after)
-
-
-def _box(dependence: Dependence, stmt: Stmt, array: Var, most: int) -> Box | None:
-    """The box of an array that a statement visits under this name."""
-    touching = dependence.touching(stmt, array)
-    found = box(dependence, stmt, touching)
-    return found if found and found.stmt.array is array and len(touching) <= most else None
 
 
 @dataclass(frozen=True, slots=True)

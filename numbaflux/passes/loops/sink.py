@@ -64,9 +64,9 @@ def _filled_first(dependence: Dependence, alloc: Alloc, block: Block) -> bool:
 
 
 def visits_all(dependence: Dependence, stmt: Stmt, alloc: Alloc) -> Store | Accumulate | None:
-    """What a nest of loops does to each element of an array exactly once, if nothing else."""
+    """What a nest of loops does first to each element of an array, if each has an iteration."""
     touching = [s for s in within(stmt) if dependence.touches(s, alloc.result) and not regions(s)]
-    visited = box(dependence, stmt, touching) if len(touching) == 1 else None
+    visited = box(dependence, stmt, touching, last=False)
     if visited is None or visited.stmt.array is not alloc.result or any(visited.low):
         return None
     shape = tuple(dependence.form(n) for n in alloc.shape)
