@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import numbaflux as nf
+from numbaflux.ir.build import array_of
 from numbaflux.ir.nodes import Accumulate, Alloc, Dim, For, Function, Load, Store
 from numbaflux.ir.walk import walk
 from numbaflux.passes import optimise
@@ -121,6 +122,38 @@ def test_lengths_that_no_step_changes_are_asked_for_once(f):
 def test_lengths_that_change_are_asked_for_again(f):
     fn = gradient(f, *OTHER[f], 3)
     assert [s for loop in loops(fn) for s in walk(loop.body) if isinstance(s, Dim)]
+
+
+def handed_in(u, v, steps):
+    for _ in range(steps):
+        for i in range(min(len(u), len(v)) - 1):
+            v[i] = u[i] * u[i + 1]
+        u, v = v, u
+    return np.sum(u * u) * len(u)
+
+
+def handed_in_and_grown(u, v, steps):
+    for _ in range(steps):
+        for i in range(len(u) - 1):
+            v[i] = u[i] * u[i + 1]
+        u, v = v, np.append(u, 1.0)
+    return np.sum(u * u) * len(u)
+
+
+@pytest.mark.parametrize("f", [handed_in, handed_in_and_grown])
+@pytest.mark.parametrize("lengths", [(4, 4), (3, 5), (0, 2)])
+def test_lengths_of_buffers_handed_in(f, lengths):
+    """Nobody knows which they are at which trip: the cache is as long as the longest."""
+    n, m = lengths if f is handed_in else (min(lengths), max(lengths))
+    args = RNG.random(n), RNG.random(m), 3
+    check(f, *args)
+    nf.check_grads(f, args)
+    grows = [s for s in walk(gradient(f, *args).block) if isinstance(s, Alloc) and _grows(s)]
+    assert bool(grows) == (f is handed_in_and_grown)
+
+
+def _grows(alloc: Alloc) -> bool:
+    return array_of(alloc.result).grows
 
 
 # ---- zeros that a loop exchanges, arrays cleared for the next trip -----------------------------
