@@ -41,8 +41,8 @@ def checkpoint(
 
     On an active `Tape` the loop is reversed with at most `slots` snapshots of the state at once,
     and steps are run again, none more often than it must be: with s slots C(s + r, s) steps are run
-    at most r times more.  The last step's launches are recorded one by one, then those of the one
-    before.  So a step does the same whenever it is run.
+    at most r times more, those behind the last snapshot once more than that.  A step does the same
+    whenever it is run.
 
     >>> import numpy as np
     >>> import numbaflux as nf

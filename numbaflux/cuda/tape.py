@@ -119,8 +119,8 @@ class Tape:
             raise ValueError("backward of an array that is constant")
         if seed is None and array.size != 1:
             raise ValueError("an array of several elements needs a seed")
-        if is_array(seed) and tuple(seed.shape) != tuple(array.shape):
-            raise ValueError(f"a seed of shape {seed.shape} for an array of shape {array.shape}")
+        if getattr(seed, "shape", None) not in (None, (), array.shape):
+            raise ValueError(f"a seed of another shape for an array of shape {array.shape}")
         machine = machine_of(array)
         once = machine.zeros(tuple(array.shape), array.dtype)
         machine.copy(once, 1.0 if seed is None else seed)
