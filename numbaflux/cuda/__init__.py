@@ -1,15 +1,20 @@
 """Derivatives of CUDA kernels: `numbaflux.cuda`."""
 
-from numbaflux.cuda.emulator import DivergentBarrierError, Emulation, emulate
+from numbaflux.cuda.emulator import Emulation, emulate
 from numbaflux.cuda.loops import checkpoint
+from numbaflux.cuda.memory import OutOfBoundsError, RaceError, UnwrittenError
 from numbaflux.cuda.public import adjoint, tangent, vjp
+from numbaflux.cuda.scheduler import DivergentBarrierError
 from numbaflux.cuda.tape import Gradients, Tape, copy
 
 __all__ = [
     "DivergentBarrierError",
     "Emulation",
     "Gradients",
+    "OutOfBoundsError",
+    "RaceError",
     "Tape",
+    "UnwrittenError",
     "adjoint",
     "checkpoint",
     "copy",

@@ -16,6 +16,7 @@ from numbaflux.cuda.kernel import (
     check_arguments,
     for_launch,
     lengths,
+    plain_argument,
     with_dups,
 )
 from numbaflux.ir.build import array_of
@@ -135,7 +136,8 @@ class Executor:
     def of(self, kernel: Any, launch: Launch) -> Callable[..., Any]:
         """What `kernel[grid, block, ...]` is on this machine."""
 
-        def run(*args: Any) -> None:
+        def run(*given: Any) -> None:
+            args = tuple(map(plain_argument, given))
             check_arguments(args)
             recorder = RECORDER.get()
             if recorder is not None:
@@ -143,7 +145,8 @@ class Executor:
             else:
                 self.launch(self.launched(kernel, launch, args), launch, args)
 
-        def run_forward(*args: Any) -> tuple[None, Callable[..., None]]:
+        def run_forward(*given: Any) -> tuple[None, Callable[..., None]]:
+            args = tuple(map(plain_argument, given))
             check_arguments(args)
             if RECORDER.get() is not None:
                 raise TypeError("a Tape keeps what the reverse needs: launch the kernel, not a vjp")

@@ -144,7 +144,7 @@ def launched(kernel: Any, arg_types: Types, known: Known) -> Launched:
     """The program of a kernel or of a derivative of one, for launches of that kind."""
     if isinstance(kernel, KernelDerivative):
         return kernel.launched(arg_types, known)
-    program = frontend.read_kernel(kernel, arg_types)
+    program = frontend.read_kernel(kernel, arg_types, known.block)
     return Launched(replace(program, function=accumulate(simplify(indices(program.function)))))
 
 
@@ -202,6 +202,12 @@ def is_array(leaf: Any) -> bool:
 
 
 # ---- arguments ---------------------------------------------------------------------------------
+
+
+def plain_argument(arg: Any) -> Any:
+    """The argument as the program takes it: states of `cuda.random` are rows of two numbers."""
+    names = getattr(getattr(arg, "dtype", None), "names", None)
+    return arg.view(np.uint64).reshape(-1, 2) if names == ("s0", "s1") else arg
 
 
 def check_arguments(args: Sequence[Any]) -> None:

@@ -18,9 +18,9 @@ from typing import Any
 from weakref import ref
 
 from numbaflux.cuda.execution import RECORDER, Executor, Machine
+from numbaflux.cuda.held import Held, Key, key_of
 from numbaflux.cuda.kernel import Launch, is_array, leaves_of
 from numbaflux.cuda.machines import machine_of
-from numbaflux.cuda.places import Key, Memory, key_of
 from numbaflux.cuda.plans import plan
 from numbaflux.cuda.tape import Kept, Shadows, Tape, recording
 from numbaflux.ir.ops import ROUTINES
@@ -130,11 +130,11 @@ class _Loop:
 
     def run(self, state: State) -> State:
         """Forward, with the first snapshots."""
-        self.tape.memory.look(state)
+        self.tape.held.look(state)
         self.snapshots = [Snapshot.of(0, state)]
         state = self._until(0, state, self.n - 1, self._watched)
         self.last = self._watched(self.n - 1, state)
-        self.tape.memory.look(self.last)
+        self.tape.held.look(self.last)
         alive = {key: owner() for key, owner in self.written.items()}
         last = {key_of(a) for a in self.last}
         self.left = {k: a for k, a in alive.items() if a is not None and k not in last}
@@ -171,9 +171,9 @@ class _Loop:
         with recording(watch):
             after = _next(self.step, t, state)
         inside = {key_of(a) for a in (*state, *after)} | watch.written
-        arrays = watch.memory.arrays
+        arrays = watch.held.arrays
         outside = [array for key, array in arrays.items() if key not in inside]
-        self.tape.memory.look(outside)
+        self.tape.held.look(outside)
         self.outside |= {key_of(array): self.tape.keep(array) for array in outside}
         return after, {key: ref(_owner(arrays[key])) for key in watch.written}
 
@@ -240,7 +240,7 @@ class _Watch:
     """Carries out what a step does and sees what it touches."""
 
     tape: Tape
-    memory: Memory = field(default_factory=Memory)
+    held: Held = field(default_factory=Held)
     written: set[Key] = field(default_factory=set)
 
     def launch(self, executor: Executor, kernel: Any, launch: Launch, args: Sequence[Any]) -> None:
@@ -255,13 +255,13 @@ class _Watch:
     def _change(
         self, used: Sequence[Any], written: Sequence[Any], act: Callable[[], object]
     ) -> None:
-        self.memory.look(used)
+        self.held.look(used)
         for array in written:
             if self.tape.holds(key_of(array)):
                 self.tape.overwrite(array)
         act()
-        self.memory.changed(written)
-        self.tape.memory.changed(array for array in written if self.tape.holds(key_of(array)))
+        self.held.changed(written)
+        self.tape.held.changed(array for array in written if self.tape.holds(key_of(array)))
         self.written |= {key_of(array) for array in written}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numbaflux.cuda.emulator import Emulator
 from numbaflux.cuda.execution import Machine
 
-HOST = Emulator("forward", 0)
+HOST = Emulator(check=True, unwritten="nan", order="forward", seed=0)
 
 
 def machine_of(array: Any) -> Machine:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from numbaflux.cuda.execution import RECORDER, Arrays, Executor, Machine, Recorder
+from numbaflux.cuda.held import Held, Key, key_of
 from numbaflux.cuda.kernel import Launch, is_array, leaves_of, span, with_dups
 from numbaflux.cuda.machines import machine_of
-from numbaflux.cuda.places import Key, Memory, key_of
 from numbaflux.cuda.plans import Plan, is_active, plan, shadows_of
 
 Shadows = dict[Key, Any]
@@ -75,10 +75,10 @@ class Tape:
 
     def __init__(self, constant: Sequence[Any] = ()) -> None:
         self._entries: list[Entry] = []
-        self.memory = Memory()
+        self.held = Held()
         self._current: dict[Key, Kept] = {}
         self._copies: list[Any] = []
-        self._constant = {self.memory.key(a) for a in constant}
+        self._constant = {self.held.key(a) for a in constant}
         self._token: Token[Recorder | None] | None = None
 
     def __enter__(self) -> Tape:
@@ -108,7 +108,7 @@ class Tape:
         shadows: Shadows = {}
         for array, seed in zip(arrays, given, strict=True):
             self._seed(shadows, array, seed)
-        self.memory.look(kept.array for kept in self._current.values())
+        self.held.look(kept.array for kept in self._current.values())
         self.reverse(shadows)
         return Gradients(self, shadows)
 
@@ -134,17 +134,17 @@ class Tape:
     # ---- arrays ------------------------------------------------------------------------------
 
     def knows(self, array: Any) -> bool:
-        return key_of(array) in self.memory.arrays
+        return key_of(array) in self.held.arrays
 
     def holds(self, key: Key) -> bool:
-        return key in self.memory.arrays
+        return key in self.held.arrays
 
     def differentiates(self, array: Any) -> bool:
         return is_active(array) and key_of(array) not in self._constant
 
     @property
     def constant(self) -> list[Any]:
-        return [self.memory.arrays[key] for key in self._constant]
+        return [self.held.arrays[key] for key in self._constant]
 
     def shadow(self, shadows: Shadows, array: Any) -> Any:
         """The cotangent of an array: zeros if there is none yet."""
@@ -155,11 +155,11 @@ class Tape:
 
     def keep(self, array: Any) -> Kept:
         """What is in an array now. note [Versions]"""
-        return self._current.setdefault(self.memory.key(array), Kept(array))
+        return self._current.setdefault(self.held.key(array), Kept(array))
 
     def overwrite(self, array: Any) -> None:
         """Called before an array is written: what is needed of it is copied. note [Versions]"""
-        key = self.memory.key(array)
+        key = self.held.key(array)
         if key in self._constant:
             raise ValueError("a launch writes an array that the tape takes to be constant")
         kept = self._current.pop(key, None)
@@ -172,22 +172,22 @@ class Tape:
     def launch(self, executor: Executor, kernel: Any, launch: Launch, args: Sequence[Any]) -> None:
         leaves = leaves_of(args)
         active = [is_array(a) and self.differentiates(a) for a in leaves]
-        self.memory.look(leaves)
+        self.held.look(leaves)
         made = plan(executor, kernel, launch, args, active)
         for place in made.written:
             self.overwrite(leaves[place])
         tapes = made.run(executor, launch, args)
-        self.memory.changed(leaves[place] for place in made.written)
+        self.held.changed(leaves[place] for place in made.written)
         if made.backward is not None:
             needed = {place: self.keep(leaves[place]) for place in made.needed}
             entry = LaunchEntry(executor, made, launch, tuple(args), tuple(active), needed, tapes)
             self._entries.append(entry)
 
     def copy(self, machine: Machine, target: Any, source: Any) -> None:
-        self.memory.look((target, source))
+        self.held.look((target, source))
         self.overwrite(target)
         machine.copy(target, source)
-        self.memory.changed((target,))
+        self.held.changed((target,))
         if self.differentiates(target):
             active = is_array(source) and self.differentiates(source)
             self._entries.append(CopyEntry(target, source if active else None))

@@ -318,7 +318,7 @@ class _EnterNamespace(FunctionPass):
             body = []
             for stmt in block.body:
                 value = _value(func_ir, stmt.value) if isinstance(stmt, ir.Assign) else None
-                own = kernels.stand_in(value)
+                own = kernels.stand_in(value, loc_of(stmt.loc, state.func_id.func))
                 if own is None:
                     body.append(stmt)
                     continue

@@ -12,6 +12,7 @@ kernel is compiled.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import NoReturn
 
 from numbaflux.errors import NotDifferentiableError
@@ -25,6 +26,7 @@ from numbaflux.ir.nodes import (
     Atomic,
     Barrier,
     Block,
+    For,
     Function,
     Load,
     Reshape,
@@ -35,10 +37,11 @@ from numbaflux.ir.nodes import (
     View,
 )
 from numbaflux.ir.trees import Fixed, Program, Tree
-from numbaflux.ir.walk import map_regions, substitute, uses, walk
+from numbaflux.ir.walk import defs, map_regions, regions, substitute, uses, walk
 from numbaflux.passes.alias import Aliases, written_params
 from numbaflux.passes.barriers import barriers
 from numbaflux.passes.branches import branches
+from numbaflux.passes.lift import lift
 from numbaflux.passes.owner import Known, Verdict, own
 from numbaflux.passes.simplify import simplify
 from numbaflux.transforms import records
@@ -124,9 +127,11 @@ def _backward(
     mine = {*arrays, *(a.result for a in s.reverse if isinstance(a, Alloc))}
     made = _finished(program, "adjoint", b, dup_args(program, shadows, dup))
     sites = (s.lost & _outside(fn)) | _returned(fn)
-    rerun = branches(_without_writes(made.function, fn), sites)
-    owned = own(rerun, (d for d in mine if isinstance(d, Var)), launch)
-    settled = _settled(made, owned.fn, sites)
+    rerun = branches(_without_trips(_without_writes(made.function, fn), s.again), sites)
+    targets = frozenset(d for d in mine if isinstance(d, Var))
+    owned = own(rerun, targets, launch)
+    fewer = lift(simplify(owned.fn), targets, prod(launch.block))
+    settled = _settled(made, fewer, sites)
     return Launched(settled, (*of.verdicts, *owned.verdicts)), sites
 
 
@@ -190,6 +195,22 @@ def _without_writes(fn: Function, primal: Function) -> Function:
             if not unseen(stmt):
                 stmts.append(map_regions(stmt, visit))
         return replace(block, stmts=tuple(stmts))
+
+    return simplify(replace(fn, block=visit(fn.block)))
+
+
+def _without_trips(fn: Function, again: frozenset[Var]) -> Function:
+    """The adjoint without loops whose trips the reverse sweep runs again, unless they give more."""
+    read = {a for s in walk(fn.block) for a in uses(s)}
+    read |= {a for s in walk(fn.block) for region in regions(s) for a in region.yields}
+
+    def visit(block: Block) -> Block:
+        kept = (s for s in block.stmts if not unread(s))
+        return replace(block, stmts=tuple(map_regions(s, visit) for s in kept))
+
+    def unread(stmt: Stmt) -> bool:
+        here = isinstance(stmt, For) and stmt.body.params[0] in again
+        return here and read.isdisjoint(defs(stmt))
 
     return simplify(replace(fn, block=visit(fn.block)))
 

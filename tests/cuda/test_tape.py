@@ -266,6 +266,6 @@ def test_one_tape_at_a_time_and_in_its_thread():
         other.start()
         other.join()
         shift[grid(u)](u, v)
-    assert len(tape.memory.arrays) == 2
+    assert len(tape.held.arrays) == 2
     with nf.cuda.Tape(), pytest.raises(TypeError, match="vjp"):
         nf.cuda.emulate(nf.cuda.vjp(shift.kernel))[grid(u)](u, v)

@@ -1,6 +1,6 @@
 """The arrays of a tape as pieces of memory.
 
-note [Memory]  An array on a tape is a piece of memory, seen in one way: two arrays of one address,
+note [Held]  An array on a tape is a piece of memory, seen in one way: two arrays of one address,
 shape, strides and type are the same, and others must not overlap.  A tape holds on to its arrays,
 so that no address is used again.
 
@@ -23,14 +23,14 @@ Key = tuple[Any, ...]
 
 
 def key_of(array: Any) -> Key:
-    """What makes two objects the same array. note [Memory]"""
+    """What makes two objects the same array. note [Held]"""
     strides = array.strides
     return span(array)[0], tuple(array.shape), strides and tuple(strides), array.dtype.str
 
 
 @dataclass(eq=False)
-class Memory:
-    """The arrays of a tape. note [Memory]"""
+class Held:
+    """The arrays of a tape. note [Held]"""
 
     arrays: dict[Key, Any] = field(default_factory=dict)
     spans: list[tuple[int, int]] = field(default_factory=list)
