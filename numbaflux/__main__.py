@@ -1,4 +1,4 @@
-"""`python -m numbaflux [demo | inspect FILE.py:FUNCTION ARGS... | doctor]`."""
+"""`python -m numbaflux [demo | cuda-demo | inspect FILE.py:FUNCTION ARGS... | doctor]`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     demo = commands.add_parser("demo", help="fit Lotka-Volterra to a century of pelts (default)")
     demo.add_argument("--plot", type=Path, default=Path("lynx_hare.png"), help="where to draw")
+    cuda = commands.add_parser("cuda-demo", help="fit the launches of a kernel to a photograph")
+    cuda.add_argument(
+        "--plot", type=Path, default=Path("reaction_diffusion.png"), help="where to draw"
+    )
     inspect = commands.add_parser("inspect", help="print, check and time a derivative")
     inspect.add_argument("target", metavar="FILE.py:FUNCTION")
     inspect.add_argument("args", nargs="*", metavar="ARG", help='such as 2.0 or "np.ones(5)"')
@@ -32,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from numbaflux.cli.doctor import doctor
 
             doctor()
+        case "cuda-demo":
+            from numbaflux.demo.reaction_diffusion import main as cuda_demo
+
+            cuda_demo(options.plot)
         case "inspect":
             from numbaflux.cli.inspect import UsageError, inspect
 

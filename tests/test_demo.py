@@ -1,5 +1,7 @@
 """The demonstration and the commands of `python -m numbaflux`."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from numbaflux.__main__ import main
 from numbaflux.cli.inspect import UsageError, argument, floating, load
 from numbaflux.demo import fit as demo
 from numbaflux.demo import lotka_volterra as lv
+from numbaflux.demo import reaction_diffusion as rd
 
 SPRING = """
 import math
@@ -122,3 +125,22 @@ def test_doctor(capsys):
     for what in ("python", "numba", "llvmlite", "numpy", "scipy", "CPU", "SVML", "CUDA"):
         assert f"\n{what} " in f"\n{printed}"
     assert "threads" in printed
+
+
+def test_cuda_demo_finds_the_rates(capsys, tmp_path):
+    plot = tmp_path / "plot.png"
+    assert main(["cuda-demo", "--plot", str(plot)]) == 0
+    printed = capsys.readouterr().out
+    found = dict(re.findall(r"(diffusion|growth) +[\d.]+ +([\d.]+) +-?[\d.]+%", printed))
+    assert float(found["diffusion"]) == pytest.approx(rd.TRUTH[0], rel=0.02)
+    assert float(found["growth"]) == pytest.approx(rd.TRUTH[1], rel=0.02)
+    assert "finite differences" in printed
+    assert plot.stat().st_size > 10_000
+
+
+def test_cuda_demo_without_noise():
+    seen = rd.photograph(noise=0.0)
+    value, gradient = rd.loss_and_gradient(rd.TRUTH, seen)
+    assert value == 0.0
+    np.testing.assert_array_equal(gradient, 0.0)
+    assert rd.gradient_error(rd.START, seen) < 1e-8

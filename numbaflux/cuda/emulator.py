@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -78,6 +79,18 @@ class Emulator:
 
     def largest(self, counts: np.ndarray) -> list[int]:
         return [int(n) for n in counts.max(axis=1)]
+
+    def stamp(self, array: np.ndarray) -> int:
+        return crc32(np.ascontiguousarray(array).data.cast("B")) if array.size else 0
+
+    def copied(self, array: np.ndarray) -> np.ndarray:
+        return array.copy(order="K")
+
+    def copy(self, target: np.ndarray, source: Any) -> None:
+        target[...] = source
+
+    def add(self, target: np.ndarray, source: np.ndarray) -> None:
+        target += source
 
 
 def emulate(

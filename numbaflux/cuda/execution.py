@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from numba import typeof
 
 from numbaflux.cuda.kernel import (
     KernelVjp,
@@ -41,6 +43,33 @@ class Machine(Protocol):
         """The largest number in each row of an array of the machine's."""
         ...
 
+    def stamp(self, array: Any) -> int | None:
+        """A number that most likely changes with the contents; None where it would cost much."""
+        ...
+
+    def copied(self, array: Any) -> Any: ...
+
+    def copy(self, target: Any, source: Any) -> None:
+        """From an array of the same shape and type, or one number for all elements."""
+        ...
+
+    def add(self, target: Any, source: Any) -> None:
+        """Add an array of the same shape and type, in place."""
+        ...
+
+
+class Recorder(Protocol):
+    """Carries out launches and copies in its own way, such as a tape that writes them down."""
+
+    def launch(
+        self, executor: Executor, kernel: Any, launch: Launch, args: Sequence[Any]
+    ) -> None: ...
+
+    def copy(self, machine: Machine, target: Any, source: Any) -> None: ...
+
+
+RECORDER: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -56,7 +85,16 @@ class Executor:
     """Carries out launches on a machine; what it compiles it keeps."""
 
     machine: Machine
+    _launched: dict[Any, Launched] = field(default_factory=dict)
     _prepared: dict[Launched, Prepared] = field(default_factory=dict)
+    plans: dict[Any, Any] = field(default_factory=dict)
+
+    def launched(self, kernel: Any, launch: Launch, args: Sequence[Any]) -> Launched:
+        """The program of a kernel for these arguments and such launches."""
+        key = (kernel, tuple(typeof(a) for a in args), launch.known())
+        if key not in self._launched:
+            self._launched[key] = for_launch(kernel, args, launch)
+        return self._launched[key]
 
     def prepared(self, launched: Launched) -> Prepared:
         if launched not in self._prepared:
@@ -101,11 +139,17 @@ class Executor:
         def run(*given: Any) -> None:
             args = tuple(map(plain_argument, given))
             check_arguments(args)
-            self.launch(for_launch(kernel, args, launch), launch, args)
+            recorder = RECORDER.get()
+            if recorder is not None:
+                recorder.launch(self, kernel, launch, args)
+            else:
+                self.launch(self.launched(kernel, launch, args), launch, args)
 
         def run_forward(*given: Any) -> tuple[None, Callable[..., None]]:
             args = tuple(map(plain_argument, given))
             check_arguments(args)
+            if RECORDER.get() is not None:
+                raise TypeError("a Tape keeps what the reverse needs: launch the kernel, not a vjp")
             return None, self._forward(kernel, launch, args)
 
         return run_forward if isinstance(kernel, KernelVjp) else run

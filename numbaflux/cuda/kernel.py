@@ -254,6 +254,15 @@ def flat(arg: Any) -> Iterator[Any]:
         yield arg
 
 
+def leaves_of(args: Sequence[Any]) -> list[Any]:
+    """The leaves of the arguments from left to right."""
+    return [leaf for arg in args for leaf in flat(arg)]
+
+
+def is_array(leaf: Any) -> bool:
+    return bool(getattr(leaf, "ndim", 0))
+
+
 # ---- arguments ---------------------------------------------------------------------------------
 
 
@@ -272,7 +281,7 @@ def check_arguments(args: Sequence[Any]) -> None:
                 if wanted == () and getattr(shadow, "shape", None) == (1,):
                     continue
                 raise ValueError(f"a shadow of shape {shadow.shape} for an array of shape {wanted}")
-    spans = sorted(_span(a) for arg in args for a in arrays(arg) if prod(a.shape))
+    spans = sorted(span(a) for arg in args for a in arrays(arg) if prod(a.shape))
     for (_, end), (start, _) in pairwise(spans):
         if start < end:
             raise ValueError("two arrays that are passed to a kernel share memory")
@@ -296,7 +305,7 @@ def arrays(arg: Any) -> Iterator[Any]:
         yield arg
 
 
-def _span(array: Any) -> tuple[int, int]:
+def span(array: Any) -> tuple[int, int]:
     """The addresses that an array's elements lie between."""
     if isinstance(array, np.ndarray):
         return np.lib.array_utils.byte_bounds(array)

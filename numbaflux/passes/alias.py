@@ -24,6 +24,7 @@ from numbaflux.ir.nodes import (
     Call,
     Callee,
     Custom,
+    Dim,
     Extern,
     For,
     Function,
@@ -38,7 +39,7 @@ from numbaflux.ir.nodes import (
     While,
 )
 from numbaflux.ir.ops import ROUTINES
-from numbaflux.ir.walk import regions, walk
+from numbaflux.ir.walk import regions, uses, walk
 
 Site = Var | Global
 
@@ -214,3 +215,19 @@ def written_params(fn: Function) -> tuple[Var, ...]:
     """The array parameters a function may write, each taken to be an array of its own."""
     trial = _WithoutSharing(fn)
     return tuple(p for p in fn.params if p in trial)
+
+
+def read_params(fn: Function) -> tuple[Var, ...]:
+    """The array parameters whose contents a function may look at, each an array of its own."""
+    alias = _WithoutSharing(fn)
+    read = {s for stmt in walk(fn.block) for a in read_arrays(stmt) for s in alias.of(a)}
+    return tuple(p for p in fn.params if p in read)
+
+
+def read_arrays(stmt: Stmt) -> tuple[Atom, ...]:
+    """The arrays whose contents a statement itself may look at."""
+    match stmt:
+        case Store() | View() | Dim() | If() | For() | While():  # they pass references on
+            return ()
+        case _:
+            return tuple(a for a in uses(stmt) if isinstance(a.type, Array))
