@@ -6,19 +6,20 @@ which scheduler.py resumes.  What the kernel touches may be watched (memory.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 import numpy as np
+from numba import typeof
 
 from numbaflux.api import pipeline
 from numbaflux.backends import emulation
 from numbaflux.backends.emulation import LAUNCH, WARP, Emulated, Shared, emulated
 from numbaflux.cuda.kernel import (
+    KernelDerivative,
     Launch,
-    arrays,
     check_arguments,
     for_launch,
     name_of,
@@ -46,7 +47,8 @@ class Emulation:
     unwritten: str
     order: str
     seed: int
-    _compiled: dict[Any, Compiled] = field(default_factory=dict)
+    _read: dict[Any, Launched] = field(default_factory=dict)
+    _compiled: dict[Launched, Compiled] = field(default_factory=dict)
 
     def __getitem__(self, config: Any) -> Callable[..., None]:
         launch = Launch.of(config)
@@ -54,10 +56,19 @@ class Emulation:
         def run(*given: Any) -> None:
             args = tuple(map(plain_argument, given))
             check_arguments(args)
-            compiled = self.compiled(for_launch(self.kernel, args, launch))
+            compiled = self.compiled(self._launched(args, launch))
             _run(self, compiled, launch, args)
 
         return run
+
+    def _launched(self, args: Sequence[Any], launch: Launch) -> Launched:
+        """The program for these arguments; a kernel is read once, a derivative knows its own."""
+        if isinstance(self.kernel, KernelDerivative):
+            return for_launch(self.kernel, args, launch)
+        key = tuple(typeof(a) for a in args)
+        if key not in self._read:
+            self._read[key] = for_launch(self.kernel, args, launch)
+        return self._read[key]
 
     def compiled(self, launched: Launched) -> Compiled:
         """The program as functions for the CPU, made once."""
@@ -156,19 +167,19 @@ def _run_grid(
     made, function, numbers = compiled.made, compiled.function, args[0]
     blocks, threads = prod(launch.grid), prod(launch.block)
     if made.whole:
-        function(np.array(order.of(blocks * threads), np.int64), *args)
+        function(order.of(blocks * threads).astype(np.int64), *args)
         return
     interval = None if memory is None else memory.watch.now
     scheduler = Scheduler(made.waits, [function(t, *args) for t in range(threads)], interval)
     columns, rows, _ = launch.grid
-    for block in order.of(blocks):
+    for block in order.of(blocks).tolist():
         row, column = divmod(block, columns)
         numbers[:3] = column, row % rows, row // rows
         numbers[FIRST] = block * threads
         shared.clear()
         if memory is not None:
             memory.next_block()
-        scheduler.run(order.of(threads))
+        scheduler.run(order.of(threads).tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +189,14 @@ class _Order:
     kind: str
     random: Random
 
-    def of(self, count: int) -> Sequence[int]:
+    def of(self, count: int) -> np.ndarray:
         match self.kind:
             case "forward":
-                return range(count)
+                return np.arange(count)
             case "reverse":
-                return range(count - 1, -1, -1)
+                return np.arange(count - 1, -1, -1)
             case _:
-                return self.random.permutation(count).tolist()
+                return self.random.permutation(count)
 
 
 class _Shared:
@@ -222,6 +233,14 @@ def _named(compiled: Compiled, shared: _Shared, args: Sequence[Any]) -> list[tup
     """The arrays of a launch, each with the variable that it is in the kernel."""
     assert compiled.watched is not None
     params = [p for p in compiled.watched.fn.params if isinstance(p.type, Array)]
-    given = [a for arg in args for a in arrays(arg)]
+    given = [a for arg in args for a in _arrays(arg)]
     inside = [s.array for s in compiled.made.shared]
     return [*zip(params, given, strict=True), *zip(inside, shared.arrays, strict=True)]
+
+
+def _arrays(arg: Any) -> Iterator[np.ndarray]:
+    if isinstance(arg, tuple):
+        for item in arg:
+            yield from _arrays(item)
+    elif isinstance(arg, np.ndarray):
+        yield arg

@@ -2,21 +2,16 @@
 
 import inspect
 import math
-import warnings
 
 import numpy as np
 import pytest
 from numba import cuda, float32, njit
-from numba.cuda import libdevice
+from numba.cuda import cg, libdevice
+from numba.cuda import random as cuda_random
 from scipy import special
 
 from numbaflux import UnsupportedError
 from numbaflux.cuda import emulate
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import numba.cuda.random as cuda_random
-    from numba.cuda import cg
 
 FULL = 0xFFFFFFFF
 

@@ -155,6 +155,19 @@ def test_the_check_can_be_left_out():
     assert np.isnan(x).any()
 
 
+@cuda.jit
+def one_element(total):
+    total[()] += 1.0
+
+
+def test_an_array_without_axes():
+    text = fails(nf.cuda.RaceError, one_element, (1, 2), np.array(0.0))
+    assert "a race for `total[()]`" in text
+    total = np.array(1.0)
+    emulate(one_element)[1, 1](total)
+    assert total == 2
+
+
 # ---- races between blocks ------------------------------------------------------------------------
 
 
