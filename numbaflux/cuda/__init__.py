@@ -2,7 +2,7 @@
 
 from numbaflux.cuda.emulator import Emulation, emulate
 from numbaflux.cuda.memory import OutOfBoundsError, RaceError, UnwrittenError
-from numbaflux.cuda.public import adjoint, tangent
+from numbaflux.cuda.public import adjoint, tangent, vjp
 from numbaflux.cuda.scheduler import DivergentBarrierError
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "adjoint",
     "emulate",
     "tangent",
+    "vjp",
 ]

@@ -7,30 +7,23 @@ which scheduler.py resumes.  What the kernel touches may be watched (memory.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 import numpy as np
-from numba import typeof
 
 from numbaflux.api import pipeline
 from numbaflux.backends import emulation
 from numbaflux.backends.emulation import LAUNCH, WARP, Emulated, Shared, emulated
-from numbaflux.cuda.kernel import (
-    KernelDerivative,
-    Launch,
-    check_arguments,
-    for_launch,
-    name_of,
-    plain_argument,
-)
+from numbaflux.cuda.execution import Executor
+from numbaflux.cuda.kernel import Launch
 from numbaflux.cuda.memory import Memory
 from numbaflux.cuda.scheduler import Scheduler
 from numbaflux.ir.nodes import Array, Var
+from numbaflux.ir.trees import Program
 from numbaflux.passes.dead import dead_code
 from numbaflux.passes.watched import Watched, watched
-from numbaflux.transforms.launches import Launched
 
 Random = np.random.Generator
 ORDERS = ("forward", "reverse", "random")
@@ -43,56 +36,48 @@ class Emulation:
     """A kernel that runs on the CPU, launched as `emulation[grid, block, stream, shared](...)`."""
 
     kernel: Any
-    check: bool
-    unwritten: str
-    order: str
-    seed: int
-    _read: dict[Any, Launched] = field(default_factory=dict)
-    _compiled: dict[Launched, Compiled] = field(default_factory=dict)
+    executor: Executor
 
-    def __getitem__(self, config: Any) -> Callable[..., None]:
-        launch = Launch.of(config)
-
-        def run(*given: Any) -> None:
-            args = tuple(map(plain_argument, given))
-            check_arguments(args)
-            compiled = self.compiled(self._launched(args, launch))
-            _run(self, compiled, launch, args)
-
-        return run
-
-    def _launched(self, args: Sequence[Any], launch: Launch) -> Launched:
-        """The program for these arguments; a kernel is read once, a derivative knows its own."""
-        if isinstance(self.kernel, KernelDerivative):
-            return for_launch(self.kernel, args, launch)
-        key = tuple(typeof(a) for a in args)
-        if key not in self._read:
-            self._read[key] = for_launch(self.kernel, args, launch)
-        return self._read[key]
-
-    def compiled(self, launched: Launched) -> Compiled:
-        """The program as functions for the CPU, made once."""
-        if launched not in self._compiled:
-            name = pipeline.identifier(f"emulated_{name_of(self.kernel)}")
-            program, seen = launched.program, None
-            if self.check:
-                seen = watched(program.function)
-                program = replace(program, function=seen.fn)
-            made = emulated(program)
-            used = replace(made.program, function=dead_code(made.program.function))
-            made = replace(made, program=used)
-            function = pipeline.keep(name, emulation.write(name, made)).function
-            self._compiled[launched] = Compiled(made, function, seen)
-        return self._compiled[launched]
+    def __getitem__(self, config: Any) -> Callable[..., Any]:
+        return self.executor.of(self.kernel, Launch.of(config))
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """An emulated kernel, the function compiled from it, and what of it is watched."""
+    """An emulated kernel, what was generated from it, and what of it is watched."""
 
     made: Emulated
-    function: Callable[..., Any]
+    generated: pipeline.Generated
     watched: Watched | None
+
+
+@dataclass(frozen=True, slots=True)
+class Emulator:
+    """The machine that kernels run on here."""
+
+    check: bool
+    unwritten: str
+    order: str
+    seed: int
+
+    def compile(self, program: Program) -> Compiled:
+        name, seen = pipeline.identifier(f"emulated_{program.function.name}"), None
+        if self.check:
+            seen = watched(program.function)
+            program = replace(program, function=seen.fn)
+        made = emulated(program)
+        used = replace(made.program, function=dead_code(made.program.function))
+        made = replace(made, program=used)
+        return Compiled(made, pipeline.keep(name, emulation.write(name, made)), seen)
+
+    def run(self, compiled: Compiled, launch: Launch, args: Sequence[Any]) -> None:
+        _run(self, compiled, launch, args)
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        return np.zeros(shape, dtype)
+
+    def largest(self, counts: np.ndarray) -> list[int]:
+        return [int(n) for n in counts.max(axis=1)]
 
 
 def emulate(
@@ -134,23 +119,23 @@ def emulate(
         raise ValueError(f"order is {', '.join(ORDERS)}, not {order!r}")
     if unwritten not in ("nan", "error"):
         raise ValueError(f'unwritten is "nan" or "error", not {unwritten!r}')
-    return Emulation(kernel, check, unwritten, order, seed)
+    return Emulation(kernel, Executor(Emulator(check, unwritten, order, seed)))
 
 
 # ---- running -----------------------------------------------------------------------------------
 
 
-def _run(emulation: Emulation, compiled: Compiled, launch: Launch, args: Sequence[Any]) -> None:
+def _run(machine: Emulator, compiled: Compiled, launch: Launch, args: Sequence[Any]) -> None:
     """Run every thread of the grid."""
     made = compiled.made
     numbers = np.array([0, 0, 0, *launch.block, *launch.grid, launch.shared, 0], np.int64)
     shared = _Shared(made.shared, launch)
-    order = _Order(emulation.order, np.random.default_rng(emulation.seed))
+    order = _Order(machine.order, np.random.default_rng(machine.seed))
     if compiled.watched is None or not made.watched:
         _run_grid(compiled, launch, (numbers, *shared.arrays, *args), shared, order)
         return
     named = _named(compiled, shared, args)
-    memory = Memory(compiled.watched, made, named, launch, emulation.unwritten == "error")
+    memory = Memory(compiled.watched, made, named, launch, machine.unwritten == "error")
     args = (numbers, memory.watch, *shared.arrays, *args)
     with memory.explaining():
         _run_grid(compiled, launch, args, shared, order, memory)
@@ -164,7 +149,7 @@ def _run_grid(
     order: _Order,
     memory: Memory | None = None,
 ) -> None:
-    made, function, numbers = compiled.made, compiled.function, args[0]
+    made, function, numbers = compiled.made, compiled.generated.function, args[0]
     blocks, threads = prod(launch.grid), prod(launch.block)
     if made.whole:
         function(order.of(blocks * threads).astype(np.int64), *args)
@@ -203,7 +188,8 @@ class _Shared:
     """The memory of a block."""
 
     def __init__(self, shared: Sequence[Shared], launch: Launch) -> None:
-        self.dynamic = np.empty(launch.shared, np.uint8)
+        self.bytes = launch.shared
+        self.dynamic: list[np.ndarray] = []
         places = -(-prod(launch.block) // WARP) * WARP
         self.static: list[np.ndarray] = []
         self.arrays = [self._make(s, places) for s in shared]
@@ -213,14 +199,15 @@ class _Shared:
         if s.slots:
             return np.zeros(places, dtype) * _poison(dtype)
         if s.shape is None:
-            whole = self.dynamic.size // dtype.itemsize * dtype.itemsize
-            return self.dynamic[:whole].view(dtype)
+            self.dynamic.append(np.empty(self.bytes // dtype.itemsize * dtype.itemsize, np.uint8))
+            return self.dynamic[-1].view(dtype)
         self.static.append(np.empty(s.shape, dtype))
         return self.static[-1]
 
     def clear(self) -> None:
         """As a block finds it: poisoned, so that what is read unwritten is seen."""
-        self.dynamic[...] = POISON
+        for array in self.dynamic:
+            array[...] = POISON
         for array in self.static:
             array[...] = _poison(array.dtype)
 

@@ -1,8 +1,7 @@
 """Derivatives of kernels as objects that are launched like kernels, and what a launch is.
 
-A derivative's program depends on the types of its arguments and on whether the launch is flat:
-whether it has one thread along the axes that the kernel does not ask for, as the owner rule
-(passes/owner.py) wants it.  Both are known when it is launched.
+A derivative's program depends on the types of its arguments and on what is known of the launch,
+the shape of a block above all: the owner rule (passes/owner.py) asks which threads there are.
 """
 
 from __future__ import annotations
@@ -18,11 +17,17 @@ from numba import typeof
 
 from numbaflux import frontend
 from numbaflux.api.transforms import Dup, InPlace
+from numbaflux.ir.build import var_of
+from numbaflux.ir.nodes import Dim, Var
+from numbaflux.ir.trees import leaves
 from numbaflux.ir.verify import verify
 from numbaflux.passes.accumulate import accumulate
+from numbaflux.passes.indices import indices
+from numbaflux.passes.owner import PARTS, Known
 from numbaflux.passes.simplify import simplify
 from numbaflux.transforms import launches
-from numbaflux.transforms.launches import Launched
+from numbaflux.transforms.launches import Launched, Recorded
+from numbaflux.transforms.tapes import Taped, upper_bound
 
 Types = tuple[Any, ...]
 
@@ -44,11 +49,24 @@ class Launch:
         grid, block, *rest = config
         return cls(_three(grid, "grid"), _three(block, "block"), *rest)
 
-    def extent(self, number: str) -> int:
-        """How many values a number of a thread has: thread_x, ..., grid_z."""
-        kind, axis = number.rsplit("_", 1)
-        at = "xyz".index(axis)
-        return self.block[at] * (self.grid[at] if kind == "grid" else 1)
+    @property
+    def threads(self) -> int:
+        return prod(self.grid) * prod(self.block)
+
+    def numbers(self) -> dict[str, int]:
+        """How many values each number of a thread has; of the launch's own numbers, which."""
+        found = {"warp_lane": 32, "dynamic_bytes": self.shared}
+        for at, axis in enumerate("xyz"):
+            grid, block = self.grid[at], self.block[at]
+            found |= {f"thread_{axis}": block, f"block_dim_{axis}": block}
+            found |= {f"block_{axis}": grid, f"grid_dim_{axis}": grid}
+            found |= {f"grid_{axis}": grid * block, f"grid_size_{axis}": grid * block}
+        return found
+
+    def known(self) -> Known:
+        """What a kernel's program may depend on."""
+        numbers = self.numbers()
+        return Known(self.block, frozenset(p for p in PARTS if numbers[p] > 1))
 
 
 def _three(sizes: Any, what: str) -> tuple[int, int, int]:
@@ -66,7 +84,7 @@ class KernelDerivative:
 
     transform: InPlace
     primal: Any
-    _programs: dict[tuple[Types, bool], Launched] = field(default_factory=dict)
+    _programs: dict[tuple[Types, Known], Launched] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.primal, KernelDerivative) and not callable(
@@ -78,16 +96,42 @@ class KernelDerivative:
     def __name__(self) -> str:
         return f"{self.transform.name}_{name_of(self.primal)}"
 
-    def launched(self, arg_types: Types, flat: bool) -> Launched:
-        """The program for these argument types, made once."""
-        key = (arg_types, flat)
+    def launched(self, arg_types: Types, known: Known) -> Launched:
+        """The program for these argument types and such launches, made once."""
+        key = (arg_types, known)
         if key not in self._programs:
-            of = launched(self.primal, self.transform.primal_types(arg_types), flat)
+            of = launched(self.primal, self.transform.primal_types(arg_types), known)
             shadows = self.transform.shadows(of.program, arg_types)
-            made = getattr(launches, self.transform.name)(of, shadows, self.transform.dup, flat)
+            made = getattr(launches, self.transform.name)(of, shadows, self.transform.dup, known)
             verify(made.program.function)
             self._programs[key] = made
         return self._programs[key]
+
+
+@dataclass(eq=False)
+class KernelVjp:
+    """A kernel that, launched, gives (None, pullback)."""
+
+    primal: Any
+    _programs: dict[tuple[Types, Known], Recorded] = field(default_factory=dict)
+
+    def recorded(self, dups: Sequence[Any], launch: Launch) -> Recorded:
+        """The kernel that records and its adjoint, for arguments with their shadows."""
+        key = (tuple(typeof(a) for a in dups), launch.known())
+        if key not in self._programs:
+            transform = InPlace("adjoint")
+            of = launched(self.primal, transform.primal_types(key[0]), key[1])
+            shadows = transform.shadows(of.program, key[0])
+            made = launches.pullback(of, shadows, transform.dup, key[1])
+            verify(made.forward.program.function)
+            verify(made.backward.program.function)
+            self._programs[key] = made
+        return self._programs[key]
+
+
+def with_dups(args: Sequence[Any], shadows: Sequence[Any]) -> tuple[Any, ...]:
+    """The arguments, as Dup(x, dx) where there is a shadow."""
+    return tuple(a if d is None else Dup(a, d) for a, d in zip(args, shadows, strict=True))
 
 
 def name_of(kernel: Any) -> str:
@@ -96,21 +140,56 @@ def name_of(kernel: Any) -> str:
     return getattr(kernel, "py_func", kernel).__name__
 
 
-def launched(kernel: Any, arg_types: Types, flat: bool = True) -> Launched:
-    """The program of a kernel or of a derivative of one."""
+def launched(kernel: Any, arg_types: Types, known: Known) -> Launched:
+    """The program of a kernel or of a derivative of one, for launches of that kind."""
     if isinstance(kernel, KernelDerivative):
-        return kernel.launched(arg_types, flat)
-    program = frontend.read_kernel(kernel, arg_types)
-    return Launched(replace(program, function=accumulate(simplify(program.function))))
+        return kernel.launched(arg_types, known)
+    program = frontend.read_kernel(kernel, arg_types, known.block)
+    return Launched(replace(program, function=accumulate(simplify(indices(program.function)))))
 
 
 def for_launch(kernel: Any, args: Sequence[Any], launch: Launch) -> Launched:
     """The program for these arguments, with the proofs that hold for this launch."""
-    arg_types = tuple(typeof(a) for a in args)
-    made = launched(kernel, arg_types)
-    if all(launch.extent(number) == 1 for number in made.alone):
-        return made
-    return launched(kernel, arg_types, flat=False)
+    return launched(kernel, tuple(typeof(a) for a in args), launch.known())
+
+
+# ---- tapes -------------------------------------------------------------------------------------
+
+
+def lengths(taped: Taped, launch: Launch, args: Sequence[Any]) -> list[tuple[int, ...] | None]:
+    """The shapes of a kernel's tapes for a launch, without the axis of threads; None if counted."""
+    known = dict(_known(taped, args))
+    extent = launch.numbers()
+    found: list[tuple[int, ...] | None] = []
+    for tape in taped.tapes:
+        if tape.shape is None:
+            found.append(None)
+            continue
+        sizes = (upper_bound(n, taped.definitions, known, extent) for n in tape.shape)
+        found.append(tuple(max(n, 0) for n in sizes))
+    return found
+
+
+def _known(taped: Taped, args: Sequence[Any]) -> Iterator[tuple[Var, int]]:
+    """What the integers among the parameters and the lengths of arrays are in a launch."""
+    given = {}
+    for (_, tree), arg in zip(taped.program.args, args):
+        for atom, value in zip(leaves(tree), flat(arg), strict=True):
+            given[atom] = value
+            if isinstance(value, int | np.integer):
+                yield var_of(atom), int(value)
+    for v, stmt in taped.definitions.items():
+        if isinstance(stmt, Dim) and stmt.array in given:
+            yield v, given[stmt.array].shape[stmt.axis]
+
+
+def flat(arg: Any) -> Iterator[Any]:
+    """The leaves of an argument from left to right."""
+    if isinstance(arg, tuple):
+        for item in arg:
+            yield from flat(item)
+    else:
+        yield arg
 
 
 # ---- arguments ---------------------------------------------------------------------------------

@@ -46,8 +46,8 @@ def read(
         return whole(typed, session, options)
 
 
-def read_kernel(f: Any, arg_types: tuple[types.Type, ...]) -> Program:
-    """The program of a CUDA kernel, jitted or not: what each of its threads runs.
+def read_kernel(f: Any, arg_types: tuple[types.Type, ...], block: tuple[int, int, int]) -> Program:
+    """The program of a CUDA kernel, jitted or not: what each of the threads of a `block` runs.
 
     Its array arguments are taken to be apart in memory, which whoever launches it checks.
     Raises UnsupportedError for what is no kernel.
@@ -67,7 +67,7 @@ def read_kernel(f: Any, arg_types: tuple[types.Type, ...]) -> Program:
             )  # fmt: skip
     _check_callees(fn)
     apart = tuple(frozenset((p,)) for p in fn.params if isinstance(p.type, Array))
-    return replace(program, function=_with_shared_first(replace(fn, apart=apart, kernel=True)))
+    return replace(program, function=_with_arrays_first(replace(fn, apart=apart, kernel=block)))
 
 
 def _check_callees(fn: Function) -> None:
@@ -99,15 +99,15 @@ def _of_threads(stmt: Stmt) -> bool:
             return False
 
 
-def _with_shared_first(fn: Function) -> Function:
-    """The kernel with its shared arrays made at its beginning: each is there once for a block."""
+def _with_arrays_first(fn: Function) -> Function:
+    """The kernel with its arrays made at its beginning: each is there once, whoever comes by."""
     first: list[Stmt] = []
 
     def visit(block: Block) -> Block:
         stmts: list[Stmt] = []
         for stmt in block.stmts:
             made = map_regions(stmt, visit)
-            shared = isinstance(made, Alloc) and made.space == "shared"
+            shared = isinstance(made, Alloc) and made.space in ("shared", "local")
             (first if shared else stmts).append(made)
         return replace(block, stmts=tuple(stmts))
 

@@ -336,8 +336,7 @@ class _EnterNamespace(FunctionPass):
         if own not in kernels.INDICES:
             made = [ir.Assign(known, stmt.target, stmt.loc)]
         else:
-            assert stmt.target.scope is not None
-            function = stmt.target.scope.redefine(f"${own.__name__}", stmt.loc)
+            function = _scope(stmt).redefine(f"${own.__name__}", stmt.loc)
             call = ir.Expr.call(function, (), (), stmt.loc)
             made = [
                 ir.Assign(known, function, stmt.loc),
@@ -403,6 +402,12 @@ class _Compiler(CompilerBase):
         pm.add_pass(_Capture, "capture")
         pm.finalize()
         return [pm]
+
+
+def _scope(stmt: ir.Assign) -> ir.Scope:
+    scope = stmt.target.scope
+    assert scope is not None
+    return scope
 
 
 def _value(func_ir: ir.FunctionIR, e: Any) -> Any:

@@ -493,7 +493,8 @@ Stmt = (
 class Function:
     """A program: `block.params` are its arguments, `block.yields` its results.
 
-    `options` are the user's compiler options (fastmath, boundscheck, ...).  `apart`: sets of
+    `options` are the user's compiler options (fastmath, boundscheck, ...).  `kernel`: if many
+    threads run it at once, how many a block has along each axis. note [Threads]  `apart`: sets of
     parameters that share no memory with those outside the set.
     """
 
@@ -501,7 +502,7 @@ class Function:
     block: Block
     loc: Loc = NOWHERE
     options: dict[str, object] = field(default_factory=dict)
-    kernel: bool = False  # many threads run it at once. note [Threads]
+    kernel: tuple[int, int, int] | None = None
     apart: tuple[frozenset[Var], ...] = ()
 
     @property

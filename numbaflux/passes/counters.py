@@ -135,7 +135,7 @@ def _with_trips(block: Block) -> Block:
     stmts: list[Stmt] = []
     for stmt in block.stmts:
         stmt = map_regions(stmt, _with_trips)
-        if isinstance(stmt, While):
+        if isinstance(stmt, While) and not _counts(stmt):
             trip, trips = Var("trip", I64), Var("trips", I64)
             b = Builder(stmt.loc)
             b.stmts += stmt.body.stmts
@@ -145,6 +145,18 @@ def _with_trips(block: Block) -> Block:
             stmt = While((trips, *stmt.results), (index(0), *stmt.inits), body, stmt.loc)
         stmts.append(stmt)
     return replace(block, stmts=tuple(stmts))
+
+
+def _counts(loop: While) -> bool:
+    """Whether the first value that a loop carries is the number of its trips already."""
+    if not loop.inits or loop.inits[0] != index(0):
+        return False
+    trip, more = loop.body.params[0], loop.body.yields[1]
+    return any(
+        s.result is more and s.op == "add" and s.args == (trip, index(1))
+        for s in loop.body.stmts
+        if isinstance(s, Prim)
+    )
 
 
 def key_of(loop: For | While) -> Var:

@@ -3,20 +3,22 @@
 A reverse sweep adds to the shadow of what the primal has loaded.  If the primal has no race, the
 only accesses of two threads to one element that were not there before are additions from loads of
 one element by both, between the same barriers (or anywhere in the grid, for what blocks share).
-So an addition is its thread's own if all additions to its array in its phase have one and the same
-map from threads to elements, and that is injective:
+So an addition is its thread's own if all additions it may meet have one and the same map from
+threads to elements, and that is injective:
 
-    x[grid_x + c, ...]      one thread of the grid for each element, if the launch is flat
+    x[grid_x + c, ...]      one thread of the grid for each element
     x[grid_x + k*grid_size] the same, in a grid-stride loop
-    s[thread_x + c, ...]    one thread of the block, for a shared array
+    s[4*thread_x + k]       one thread of the block, for a shared array and k in 0 .. 3
+    if thread_x == 0: ...   one thread
 
-The launch must have a single thread along every other axis, which whoever launches has to check.
+note [Parts]  A thread is told by six numbers, its place in the block and that of the block in the
+grid along each axis.  An index or a condition pins some of them down; all that can differ in the
+launch (`Known.many`) have to be.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from numbaflux.ir.nodes import (
@@ -29,6 +31,7 @@ from numbaflux.ir.nodes import (
     Dim,
     For,
     Function,
+    If,
     Loc,
     Prim,
     Stmt,
@@ -36,11 +39,22 @@ from numbaflux.ir.nodes import (
     While,
 )
 from numbaflux.ir.ops import THREADS
-from numbaflux.ir.walk import map_regions
-from numbaflux.passes.dependence import ONE, Access, Dependence, Form
+from numbaflux.ir.walk import map_regions, regions, walk
+from numbaflux.passes.dependence import ONE, Access, Dependence, Form, plus
 from numbaflux.passes.uniform import OF_LAUNCH, Phases, Uniform
 
-AXES = "xyz"
+SHARED = ("shared", "dynamic")  # spaces of arrays that the threads of a block share
+PARTS = tuple(f"{kind}_{axis}" for kind in ("thread", "block") for axis in "xyz")
+
+Pins = dict[str, tuple]  # part -> what pins it down, equal for equal maps. note [Parts]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a launch: the shape of a block, and which parts have several values."""
+
+    block: tuple[int, int, int]
+    many: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,37 +69,34 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """A kernel with as few atomic additions as are proven needless.
-
-    `alone`: numbers of threads along which the launch must have extent 1 for the proofs to hold.
-    """
+    """A kernel with as few atomic additions as are proven needless."""
 
     fn: Function
-    alone: frozenset[str]
     verdicts: tuple[Verdict, ...]
 
 
-def own(fn: Function, additions: Iterable[Accumulate]) -> Owned:
-    """The kernel with those of its additions to shadows made plain that only one thread makes."""
-    return _Owner(fn).run(tuple(additions))
+def own(fn: Function, shadows: Iterable[Var], launch: Known) -> Owned:
+    """The kernel with those of its additions to `shadows` made plain that only one thread makes."""
+    return _Owner(fn, launch).run(frozenset(shadows))
 
 
 class _Owner:
-    def __init__(self, fn: Function) -> None:
-        self.fn = fn
+    def __init__(self, fn: Function, launch: Known) -> None:
+        self.fn, self.launch = fn, launch
         self.dependence = Dependence(fn)
         self.places = self.dependence.places
         self.alias = self.dependence.alias
         self.uniform, self.phases = Uniform(fn), Phases(fn)
-        self.alone: set[str] = set()
+        self.home = {s: block for block in _blocks(fn.block) for s in block.stmts}
         self.verdicts: list[Verdict] = []
 
-    def run(self, additions: tuple[Accumulate, ...]) -> Owned:
-        groups: dict[object, list[Accumulate]] = defaultdict(list)
-        for stmt in additions:
-            shared = self._is_shared(stmt)
-            groups[self.alias.of(stmt.array), self.phases[stmt] if shared else None].append(stmt)
-        plain = {stmt for group in groups.values() if self._owned(group) for stmt in group}
+    def run(self, shadows: frozenset[Var]) -> Owned:
+        additions = tuple(
+            s
+            for s in walk(self.fn.block)
+            if isinstance(s, Accumulate) and s.atomic and self.alias.of(s.array) <= shadows
+        )
+        plain = {stmt for stmt in additions if self._owned(stmt, additions)}
 
         def visit(block: Block) -> Block:
             return replace(block, stmts=tuple(one(map_regions(s, visit)) for s in block.stmts))
@@ -94,34 +105,38 @@ class _Owner:
             return replace(stmt, atomic=False) if stmt in plain else stmt  # type: ignore[call-arg]
 
         fn = replace(self.fn, block=visit(self.fn.block))
-        return Owned(fn, frozenset(self.alone), tuple(self.verdicts))
+        return Owned(fn, tuple(self.verdicts))
 
     def _is_shared(self, stmt: Accumulate) -> bool:
         sites = self.alias.of(stmt.array)
         made = [self.places.definition.get(s) for s in sites if isinstance(s, Var)]
-        return bool(made) and all(isinstance(m, Alloc) and m.space == "shared" for m in made)
+        return bool(made) and all(isinstance(m, Alloc) and m.space in SHARED for m in made)
 
-    def _owned(self, group: list[Accumulate]) -> bool:
-        """Whether no two threads add to one element by any of these."""
-        shared = self._is_shared(group[0])
-        maps = [self._map(stmt, shared) for stmt in group]
-        first = maps[0]
-        same = first is not None and all(m == first for m in maps)
-        if shared and len(group) > 1 and any(self._moves(stmt) for stmt in group):
-            same = False  # the end of one trip and the beginning of the next are one phase
-        if same and first is not None:
-            used = {axis for axis, _ in first.values()}
-            kind = "thread" if shared else "grid"
-            self.alone.update(f"{kind}_{axis}" for axis in AXES if axis not in used)
+    def _owned(self, stmt: Accumulate, additions: tuple[Accumulate, ...]) -> bool:
+        """Whether no two threads add to one element by this and the additions it may meet."""
+        shared = self._is_shared(stmt)
+        group = [a for a in additions if self._meet(a, stmt, shared)]
+        needed = {p for p in self.launch.many if p.startswith("thread") or not shared}
+        pins = [self._pins(a, shared) for a in group]
+        pinned = all(needed <= p.keys() for p in pins)
+        same = pinned and all(
+            {n: p[n] for n in needed} == {n: pins[0][n] for n in needed} for p in pins
+        )
+        if shared and len(group) > 1 and any(self._moves(a) for a in group):
+            same = False  # the end of one trip and the beginning of the next may be one phase
+        if same:
             why = "each thread adds to elements of its own"
-        elif first is None:
+        elif not pinned:
             why = "several threads may add to one element"
         else:
             why = "threads add to their neighbours' elements"
-        for stmt in group:
-            name = getattr(stmt.array, "name", "array")
-            self.verdicts.append(Verdict(name, stmt.loc, same, why))
+        name = getattr(stmt.array, "name", "array")
+        self.verdicts.append(Verdict(name, stmt.loc, same, why))
         return same
+
+    def _meet(self, a: Accumulate, b: Accumulate, shared: bool) -> bool:
+        same = self.alias.meet(a.array, b.array)
+        return same and (not shared or self.phases.together(a, b))
 
     def _moves(self, stmt: Accumulate) -> bool:
         """Whether an index changes from trip to trip of a loop."""
@@ -129,41 +144,87 @@ class _Owner:
             isinstance(a, Var) and self.places.loops(self.places.home[a]) for a in stmt.index
         )
 
-    def _map(self, stmt: Accumulate, shared: bool) -> dict[int, tuple[str, tuple]] | None:
-        """Axis of the array -> the axis of threads it goes along, and what is added to it."""
-        _, at = self.dependence.element(Access(stmt.array, stmt.index, True, True))
-        found: dict[int, tuple[str, tuple]] = {}
-        for place, form in enumerate(at or ()):
-            axis = self._axis(form, shared)
-            if axis is not None and axis[0] not in {a for a, _ in found.values()}:
-                found[place] = axis
-        return found or None
+    # ---- what is pinned down -------------------------------------------------------------------
 
-    def _axis(self, form: Form, shared: bool) -> tuple[str, tuple] | None:
-        """(x, rest) for c*grid_x + rest, multiples of the grid's size left out."""
-        axis, rest = None, []
+    def _pins(self, stmt: Accumulate, shared: bool) -> Pins:
+        found: Pins = {}
+        for cond in self._conditions(self.home[stmt]):
+            if isinstance(cond, Prim) and cond.op == "eq":
+                x, y = (self.dependence.form(a) for a in cond.args)
+                found |= self._pinned(plus(x, y, -1), shared, "condition")
+        _, at = self.dependence.element(Access(stmt.array, stmt.index, True, True))
+        for place, form in enumerate(at or ()):
+            found |= self._pinned(form, shared, place)
+        return found
+
+    def _conditions(self, block: Block) -> Iterator[Stmt | None]:
+        """What holds wherever a block is run: definitions of conditions, of conjunctions too."""
+        while block is not self.places.root:
+            stmt, outer = self.places.around[block]
+            if isinstance(stmt, If) and block is stmt.then:
+                pending = [stmt.cond]
+                while pending:
+                    cond = pending.pop()
+                    made = self.places.definition.get(cond) if isinstance(cond, Var) else None
+                    yield made
+                    if isinstance(made, Prim) and made.op == "and":
+                        pending += made.args
+            block = outer
+
+    def _pinned(self, form: Form, shared: bool, where: object) -> Pins:
+        """What an integer tells of the thread: an affine form in mixed radix, read from the top."""
+        threads, low, strides = self._terms(form, shared)
+        if threads is None:
+            return {}
+        radix, fixed = [], tuple(sorted(((str(a), c) for a, c in low[0]), key=str))
+        smallest, span = self._lowest(threads), low[2]
+        floor, offset = divmod(low[1], smallest) if smallest > 1 else (low[1], 0)
+        if strides and (smallest != 1 or span):
+            return {}
+        if span and offset + span >= smallest:
+            return {}
+        reach = offset + span
+        for op, c in sorted(threads, key=lambda t: (abs(t[1]), t[0])):
+            if abs(c) <= reach:
+                return {}
+            size = self.launch.block["xyz".index(op[-1])] if op.startswith("thread") else None
+            radix.append((op, c))
+            reach = float("inf") if size is None else reach + abs(c) * (size - 1)
+        pin = (where, tuple(radix), fixed, floor)
+        return {op: pin for op, _ in radix}
+
+    def _lowest(self, threads: list[tuple[str, int]]) -> int:
+        return min((abs(c) for _, c in threads), default=1)
+
+    def _terms(self, form: Form, shared: bool):
+        """(parts of the thread, (fixed terms, constant, span of what else varies), strides)."""
+        threads: list[tuple[str, int]] = []
+        fixed: list[tuple[object, int]] = []
+        constant, span, strides = 0, 0, False
         for a, c in form.items():
             op = self._thread_op(a)
-            kinds = ("thread", "grid") if shared else ("grid",)
-            if op is not None and op[:-2] in kinds:
-                if axis is not None:
-                    return None
-                axis = op[-1]
-                rest.append((op, c))
-            elif self._strides(a) is not None and not shared:
-                continue  # k * grid_size, checked below
-            elif a == ONE or self._fixed(a, shared):
-                rest.append((a if a == ONE else id(a), c))
+            if a == ONE:
+                constant += c
+            elif op is not None and op.startswith("grid_") and op[:-1] == "grid_":
+                size = self.launch.block["xyz".index(op[-1])]
+                threads += [(f"thread_{op[-1]}", c), (f"block_{op[-1]}", c * size)]
+            elif op in PARTS:
+                threads.append((op, c))
+            elif self._strides(a, form) and not shared:
+                strides = True
+            elif self._fixed(a, shared):
+                fixed.append((id(a), c))
+            elif c > 0 and (count := self._count(a)) is not None:
+                span += c * (count - 1)
             else:
-                return None
-        strides = {self._strides(a) for a in form if self._strides(a) is not None}
-        if (
-            axis is None
-            or strides - {axis}
-            or (strides and any(c not in (1, -1) for c in form.values()))
-        ):
-            return None
-        return axis, tuple(sorted(rest, key=str))
+                return None, ((), 0, 0), False
+        return threads, (fixed, constant, span), strides
+
+    def _count(self, a: Atom) -> int | None:
+        """How many trips the loop makes that an integer counts, if that is a constant."""
+        loop = self.dependence.loops.get(a) if isinstance(a, Var) else None
+        count = loop.count if loop is not None else None
+        return int(count.value) if isinstance(count, Const) else None
 
     def _thread_op(self, a: Atom) -> str | None:
         match self.places.definition.get(a) if isinstance(a, Var) else None:
@@ -172,19 +233,15 @@ class _Owner:
             case _:
                 return None
 
-    def _strides(self, a: Atom) -> str | None:
-        """The axis of whose grid size an integer is a multiple."""
+    def _strides(self, a: Atom, form: Form) -> bool:
+        """Whether an integer is a multiple of the grid's size along the axis of the form."""
+        axes = {op[-1] for b in form if (op := self._thread_op(b)) and op[:-1] == "grid_"}
         match self.places.definition.get(a) if isinstance(a, Var) else None:
             case Prim(op="mul", args=args):
-                for b in args:
-                    op = self._thread_op(b)
-                    if op is not None and op.startswith("grid_size"):
-                        return op[-1]
-            case Prim(op=op) if op.startswith("grid_size"):
-                return op[-1]
+                ops = [self._thread_op(b) for b in args]
             case _:
-                pass
-        return None
+                ops = [self._thread_op(a)]
+        return len(axes) == 1 and any(op == f"grid_size_{axis}" for op in ops for axis in axes)
 
     def _fixed(self, a: Atom, shared: bool) -> bool:
         """Whether an integer is the same for all threads, all through what is compared."""
@@ -210,3 +267,9 @@ class _Owner:
 def _waits(loop: For | While) -> bool:
     """Whether every trip of a loop passes a barrier."""
     return any(isinstance(s, Barrier) for s in loop.body.stmts)
+
+
+def _blocks(block: Block) -> Iterator[Block]:
+    yield block
+    for stmt in walk(block):
+        yield from regions(stmt)

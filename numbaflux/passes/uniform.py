@@ -1,8 +1,8 @@
 """Which values are the same for all threads of a block, and where its threads wait for each other.
 
-note [Phases]  Barriers cut a kernel into phases: two accesses of one block are in the same phase if
-a thread can do the one while another, which has passed as many barriers, does the other.  A loop
-around a barrier joins what follows its last one with what comes before its first.
+note [Phases]  Barriers cut a kernel into segments.  Two accesses may be made in the same phase, by
+threads that have passed as many barriers, if control comes from the one to the other without
+passing a barrier: out of the last segment of a loop's body into its first, for example.
 """
 
 from __future__ import annotations
@@ -107,46 +107,53 @@ def has_barrier(stmt: Stmt) -> bool:
 
 
 class Phases:
-    """`phases[stmt]`: the number of the phase that a statement without barriers belongs to."""
+    """Which statements of a kernel may be in one phase. note [Phases]"""
 
     def __init__(self, fn: Function) -> None:
-        self._joined: list[int] = []
-        self._of: dict[Stmt, int] = {}
+        self._segment: dict[Stmt, int] = {}
+        self._next: list[set[int]] = []  # where control goes on to without a barrier
         self._block(fn.block, self._new())
+        self._reached = [self._reachable(n) for n in range(len(self._next))]
 
-    def __getitem__(self, stmt: Stmt) -> int:
-        return self._find(self._of[stmt])
+    def together(self, a: Stmt, b: Stmt) -> bool:
+        """Whether two threads of a block may do `a` and `b` without a barrier in between."""
+        x, y = self._segment[a], self._segment[b]
+        return y in self._reached[x] or x in self._reached[y]
 
-    def _new(self) -> int:
-        self._joined.append(len(self._joined))
-        return len(self._joined) - 1
+    def _new(self, *after: int) -> int:
+        self._next.append(set())
+        for segment in after:
+            self._next[segment].add(len(self._next) - 1)
+        return len(self._next) - 1
 
-    def _find(self, phase: int) -> int:
-        while self._joined[phase] != phase:
-            phase = self._joined[phase]
-        return phase
+    def _reachable(self, segment: int) -> set[int]:
+        found, pending = {segment}, [segment]
+        while pending:
+            more = self._next[pending.pop()] - found
+            found |= more
+            pending += more
+        return found
 
-    def _join(self, a: int, b: int) -> None:
-        self._joined[self._find(a)] = self._find(b)
-
-    def _block(self, block: Block, phase: int) -> int:
-        """The phase at the end of a block that is entered in `phase`."""
+    def _block(self, block: Block, segment: int) -> int:
+        """The segment at the end of a block that is entered in `segment`."""
         for stmt in block.stmts:
-            self._of[stmt] = phase
+            self._segment[stmt] = segment
             if isinstance(stmt, Barrier):
-                phase = self._new() if stmt.scope == "block" else phase
+                segment = self._new() if stmt.scope == "block" else segment
             elif regions(stmt):
-                phase = self._regions(stmt, phase)
-        return phase
+                segment = self._regions(stmt, segment)
+        return segment
 
-    def _regions(self, stmt: Stmt, phase: int) -> int:
+    def _regions(self, stmt: Stmt, segment: int) -> int:
         if not has_barrier(stmt):
             for region in regions(stmt):
-                self._block(region, phase)
-            return phase
-        after = self._new()
+                self._block(region, segment)
+            return segment
+        ends = []
         for region in regions(stmt):
-            self._join(self._block(region, phase), after)
-        if isinstance(stmt, For | While):
-            self._join(after, phase)
-        return after
+            first = self._new(segment)
+            ends.append(self._block(region, first))
+            if isinstance(stmt, For | While):
+                self._next[ends[-1]].add(first)
+        skipped = (segment,) if isinstance(stmt, For) else ()
+        return self._new(*ends, *skipped)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from numbaflux.errors import UnsupportedError
 from numbaflux.ir.build import Builder, index, zero_of
-from numbaflux.ir.nodes import I64, Atom, Atomic, Shuffle, Var
+from numbaflux.ir.nodes import I64, Atom, Atomic, For, Shuffle, Stmt, Var, While
+from numbaflux.ir.walk import walk
+
+if TYPE_CHECKING:
+    from numbaflux.transforms.vjp import Reverse
 
 WARP = 32  # threads
 
@@ -18,6 +22,52 @@ def refuse_atomic(stmt: Atomic) -> NoReturn:
         "its result depends on the order of the threads",
         "add with `cuda.atomic.add` and do not use what it returns",
     )  # fmt: skip
+
+
+def reverse_extremum(rev: Reverse, stmt: Atomic) -> None:
+    """a[i] = max(a[i], v), by whichever thread: who gave what is there now takes the cotangent.
+
+    Of several with one value the first to come takes all of it; if there is none it stays with
+    what was there before.
+    """
+    if stmt.op not in ("max", "min") or stmt.result in rev.active or not _lasts(rev, stmt):
+        refuse_atomic(stmt)
+    (v,) = stmt.args
+    b, shadow, place = rev.b, rev.shadow(stmt.array), rev.need(*stmt.index)
+    final = b.load(stmt.array, place, "final")
+    wins = b.prim("eq", final, rev.values.need(v))
+    with b.arm() as then:
+        taken = Var("taken", v.type)
+        nothing = zero_of(v.type)
+        b.append(Atomic(taken, "exch", shadow, place, (nothing,), stmt.loc))
+        then.yields = [taken]
+    with b.arm() as orelse:
+        orelse.yields = [nothing]
+    (d,) = b.if_(wins, then.block, orelse.block, ["d"])
+    rev.contribute(v, d)
+
+
+def _lasts(rev: Reverse, stmt: Atomic) -> bool:
+    """Whether nothing but the same operation writes to the array after it."""
+    places = rev.values.places
+    mine, before = places.alias.of(stmt.array), True
+    for s in walk(places.root):
+        before &= s is not stmt
+        alike = isinstance(s, Atomic) and s.op == stmt.op
+        if alike or places.alias.written(s).isdisjoint(mine):
+            continue
+        if not before or not _loops(rev, s).isdisjoint(_loops(rev, stmt)):
+            return False
+    return True
+
+
+def _loops(rev: Reverse, stmt: Stmt) -> set[Stmt]:
+    """The loops around a statement."""
+    return {
+        loop
+        for loop in walk(rev.values.places.root)
+        if isinstance(loop, For | While) and stmt in walk(loop.body)
+    }
 
 
 def shuffle(b: Builder, kind: str, value: Atom, lane: Atom, name: str = "t") -> Var:

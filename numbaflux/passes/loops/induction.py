@@ -1,22 +1,26 @@
-"""Integers that a loop moves by the same step every trip, computed from its counter instead.
+"""Integers that a loop moves alike in every trip, computed from the number of the trip instead.
 
     at = a                                for k in range(n):
     for k in range(n):              →         at = a + k*c
         .. at ..                              .. at ..
         at = at + c                       at = a + n*c
 
-Nothing has to be kept to know them in the reverse sweep, and an index is seen to be affine.
+The same for `at // 2`, `at * 2` and shifts, and in a `while`, which gets a counter for it.  Nothing
+has to be kept to know them in the reverse sweep, and an index is seen to be affine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from numbaflux.debug import stage
 from numbaflux.ir.build import Builder, index
-from numbaflux.ir.nodes import I64, Atom, Block, Const, For, Function, Prim, Stmt, Var
-from numbaflux.ir.walk import map_regions, substitute
+from numbaflux.ir.nodes import I64, Atom, Block, Const, For, Function, If, Prim, Stmt, Var, While
+from numbaflux.ir.walk import defs, map_regions, substitute
+
+Form = Callable[[Builder, Atom, Atom], Atom]  # (b, first value, trip) -> the value in that trip
+BITS = 64
 
 
 @stage
@@ -38,24 +42,30 @@ def induction(fn: Function) -> Function:
 
 
 def _counted(loop: Stmt) -> Iterable[Stmt]:
-    """The statement; a loop without carried integers that only move by a constant."""
-    if not isinstance(loop, For) or loop.slots is not None:
-        return (loop,)
-    definition = {s.result: s for s in loop.body.stmts if isinstance(s, Prim)}
+    """The statement; a loop without carried integers that only move by a form."""
+    match loop:
+        case For(slots=None, body=body):
+            forms = [_form(body, y, p) for y, p in zip(body.yields, body.params[1:])]
+            return _for(loop, forms) if any(forms) else (loop,)
+        case While(body=body):
+            kept = [_kept_at_the_end(body, y, p) for y, p in zip(body.yields[1:], body.params)]
+            nexts = [y if k is None else k for y, k in zip(body.yields[1:], kept)]
+            forms = [_form(body, y, p) for y, p in zip(nexts, body.params)]
+            last = [k is not None for k in kept]
+            return _while(loop, forms, last) if any(forms) else (loop,)
+        case _:
+            return (loop,)
+
+
+def _for(loop: For, forms: list[Form | None]) -> Iterable[Stmt]:
     k, *carried = loop.body.params
-    steps = [
-        _step(definition.get(y) if isinstance(y, Var) else None, p)
-        for y, p in zip(loop.body.yields, carried)
-    ]
-    if not any(steps):
-        return (loop,)
-    head, tail, kept = Builder(loop.loc), Builder(loop.loc), [s is None for s in steps]
+    head, tail, kept = Builder(loop.loc), Builder(loop.loc), [f is None for f in forms]
     env: dict[Var, Atom] = {}
     trips = tail.prim("max", loop.count, index(0), name="trips")
-    for r, i, p, step in zip(loop.results, loop.inits, carried, steps):
-        if step is not None:
-            env[p] = head.add(i, head.mul(k, step), name=p.name)
-            tail.append(Prim(r, "add", (i, tail.mul(trips, step)), loop.loc))
+    for r, i, p, form in zip(loop.results, loop.inits, carried, forms):
+        if form is not None:
+            env[p] = form(head, i, k)
+            _define(tail, r, form(tail, i, trips))
     body = substitute(loop.body, env)
     new = replace(
         loop,
@@ -70,15 +80,95 @@ def _counted(loop: Stmt) -> Iterable[Stmt]:
     return (new, *tail.stmts)
 
 
-def _step(stmt: Prim | None, p: Var) -> Const | None:
-    """The constant that a carried integer moves by."""
+def _while(loop: While, forms: list[Form | None], last: list[bool]) -> Iterable[Stmt]:
+    """`last`: which values do not move in the last trip."""
+    trip, trips = Var("trip", I64), Var("trips", I64)
+    head, tail, kept = Builder(loop.loc), Builder(loop.loc), [f is None for f in forms]
+    env: dict[Var, Atom] = {}
+    before = tail.sub(trips, index(1)) if any(last) else trips
+    for r, i, p, form, ends in zip(loop.results, loop.inits, loop.body.params, forms, last):
+        if form is not None:
+            env[p] = form(head, i, trip)
+            _define(tail, r, form(tail, i, before if ends else trips))
+    body = substitute(loop.body, env)
+    go, *nexts = body.yields
+    end = Builder(loop.loc)
+    more = end.add(trip, index(1), name="trip")
+    new = While(
+        (trips, *_where(loop.results, kept)),
+        (index(0), *_where(loop.inits, kept)),
+        Block(
+            (trip, *_where(loop.body.params, kept)),
+            (*head.stmts, *body.stmts, *end.stmts),
+            (go, more, *_where(tuple(nexts), kept)),
+        ),
+        loop.loc,
+    )
+    return (new, *tail.stmts)
+
+
+def _define(b: Builder, r: Var, value: Atom) -> None:
+    """r = value"""
+    last = b.stmts[-1] if b.stmts else None
+    if isinstance(last, Prim) and last.result is value:
+        b.stmts[-1] = replace(last, result=r)
+    else:
+        b.append(Prim(r, "add", (value, index(0)), b.loc))
+
+
+def _kept_at_the_end(body: Block, y: Atom, p: Var) -> Atom | None:
+    """What `y if go else p` moves to while the loop goes on; None if `y` is not that."""
+    go = body.yields[0]
+    stmt = next((s for s in body.stmts if y in defs(s)), None)
+    if not isinstance(stmt, If) or stmt.cond is not go:
+        return None
+    at = next(i for i, r in enumerate(stmt.results) if r is y)
+    return stmt.then.yields[at] if stmt.orelse.yields[at] is p else None
+
+
+def _form(body: Block, y: Atom, p: Var) -> Form | None:
+    """How a carried integer moves, if it is by the same in every trip."""
+    inside = {v for s in body.stmts for v in defs(s)} | set(body.params)
+    stmt = next((s for s in body.stmts if y in defs(s)), None)
+    if not isinstance(stmt, Prim) or p.type != I64 or stmt.result.type != I64:
+        return None
     match stmt:
-        case Prim(result=Var(type=type), op="add", args=(x, Const() as c)) if x is p:
-            return c if type == I64 and p.type == I64 else None
-        case Prim(result=Var(type=type), op="sub", args=(x, Const(value=int(c)))) if x is p:
-            return index(-c) if type == I64 and p.type == I64 else None
+        case Prim(op="add", args=(x, c)) if x is p and c not in inside and c.type == I64:
+            return lambda b, i, k: b.add(i, b.mul(k, c), name=p.name)
+        case Prim(op="sub", args=(x, Const(value=int(c)))) if x is p:
+            return lambda b, i, k: b.add(i, b.mul(k, index(-c)), name=p.name)
+        case Prim(op="floordiv", args=(x, Const(value=int(c)))) if x is p and _power(c):
+            return _shifted_right(_power(c), p.name)
+        case Prim(op="rshift", args=(x, Const(value=int(c)))) if x is p and 0 < c < BITS:
+            return _shifted_right(c, p.name)
+        case Prim(op="mul", args=(x, Const(value=int(c)))) if x is p and _power(c):
+            return _shifted_left(_power(c), p.name)
+        case Prim(op="lshift", args=(x, Const(value=int(c)))) if x is p and 0 < c < BITS:
+            return _shifted_left(c, p.name)
         case _:
             return None
+
+
+def _power(c: int) -> int:
+    """m, if c is 2**m and not 1; else 0."""
+    return c.bit_length() - 1 if c > 1 and c & (c - 1) == 0 else 0
+
+
+def _shifted_right(bits: int, name: str) -> Form:
+    def form(b: Builder, i: Atom, k: Atom) -> Atom:
+        far = b.prim("min", b.mul(k, index(bits)), index(BITS - 1))
+        return b.prim("rshift", i, far, name=name)
+
+    return form
+
+
+def _shifted_left(bits: int, name: str) -> Form:
+    def form(b: Builder, i: Atom, k: Atom) -> Atom:
+        far = b.mul(k, index(bits))
+        moved = b.prim("lshift", i, b.prim("min", far, index(BITS - 1)))
+        return b.select(b.prim("lt", far, index(BITS)), moved, index(0), name=name)
+
+    return form
 
 
 def _where(values: tuple, kept: list[bool]) -> tuple:

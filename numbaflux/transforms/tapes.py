@@ -1,0 +1,270 @@
+"""What a kernel keeps from its way there for its way back, as arrays of the host.
+
+A derivative's program allocates what it keeps like any other (`Alloc` without a space).  A kernel
+cannot: before it is compiled, such arrays become arguments with one more axis, the last, for the
+number of the thread in the grid, so that threads of a warp touch neighbouring elements.  How long
+the other axes have to be is known before the launch, as a bound of an expression of the arguments;
+what grows with the trips of a `while` is counted by a kernel that does nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from numbaflux.errors import UnsupportedError
+from numbaflux.ir.build import Builder, array_of, index, zero_of
+from numbaflux.ir.nodes import (
+    I64,
+    Accumulate,
+    Alloc,
+    Array,
+    Atom,
+    Atomic,
+    Block,
+    Const,
+    Dim,
+    Function,
+    Load,
+    Prim,
+    Scalar,
+    Stmt,
+    Store,
+    Var,
+)
+from numbaflux.ir.ops import OPS, THREADS
+from numbaflux.ir.trees import Leaf, Program
+from numbaflux.ir.walk import map_regions, uses, walk
+from numbaflux.passes.alias import Aliases
+from numbaflux.passes.simplify import simplify
+
+COUNTS = "counts"  # the argument of a counting kernel: [tape, thread]
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """An argument that whoever launches allocates: [*shape, thread]; shape is None if counted.
+
+    `of`: the allocation in the kernel's program.
+    """
+
+    of: Var
+    array: Var
+    shape: tuple[Atom, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Taped:
+    """A kernel that can be compiled, its tapes (its last arguments), and what counts for them."""
+
+    program: Program
+    tapes: tuple[Tape, ...]
+    counting: Program | None
+    definitions: Mapping[Var, Stmt]
+
+
+def taped(program: Program) -> Taped:
+    """The kernel with its allocations made arguments."""
+    fn = program.function
+    found = [s for s in walk(fn.block) if isinstance(s, Alloc) and not s.space]
+    tapes = {s.result: _tape(s) for s in found}
+    definitions: dict[Var, Stmt] = {
+        s.result: s for s in walk(fn.block) if isinstance(s, Prim | Dim | Load)
+    }
+    if not tapes:
+        return Taped(program, (), None, definitions)
+    lowered = _Lowered(fn, tapes).function()
+    extra = tuple(t.array for t in tapes.values())
+    args = (*program.args, *((v.name, Leaf(v)) for v in extra))
+    made = replace(program, function=lowered, args=args)
+    counted = [s for s in found if array_of(s.result).grows]
+    counting = _counting(program, counted) if counted else None
+    return Taped(made, tuple(tapes.values()), counting, definitions)
+
+
+def _tape(stmt: Alloc) -> Tape:
+    t = array_of(stmt.result)
+    if not isinstance(t.element, Scalar):
+        raise UnsupportedError(
+            "references to arrays that a loop of a kernel chooses between", stmt.loc,
+            "a kernel has nowhere to keep them", "choose between elements instead",
+        )  # fmt: skip
+    array = Var(stmt.result.name, Array(t.element, t.ndim + 1))
+    return Tape(stmt.result, array, None if t.grows else stmt.shape)
+
+
+class _Lowered:
+    """The kernel whose accesses to what it allocated go to its thread's place on the tape."""
+
+    def __init__(self, fn: Function, tapes: Mapping[Var, Tape]) -> None:
+        self.fn, self.tapes = fn, tapes
+        self.head = Builder(fn.loc)
+        self.thread = thread_in_grid(self.head)
+
+    def function(self) -> Function:
+        block = self.block(self.fn.block)
+        params = (*block.params, *(t.array for t in self.tapes.values()))
+        block = Block(params, (*self.head.stmts, *block.stmts), block.yields)
+        return simplify(replace(self.fn, block=block))
+
+    def block(self, block: Block) -> Block:
+        stmts: list[Stmt] = []
+        for stmt in block.stmts:
+            stmts += self.stmt(map_regions(stmt, self.block))
+        return replace(block, stmts=tuple(stmts))
+
+    def stmt(self, stmt: Stmt) -> list[Stmt]:
+        match stmt:
+            case Alloc(result=r, zero=zero) if r in self.tapes:
+                return self.zeroing(r, stmt) if zero else []
+            case Load() | Store() | Accumulate() if stmt.array in self.tapes:
+                tape = self.tapes[stmt.array].array  # type: ignore[index]
+                return [replace(stmt, array=tape, index=(*stmt.index, self.thread))]
+            case _:
+                for a in uses(stmt):
+                    if a in self.tapes:
+                        raise UnsupportedError(
+                            "a view of an array that a kernel keeps", stmt.loc,
+                            "its elements are not beside each other on the tape",
+                            "index the array itself",
+                        )  # fmt: skip
+                return [stmt]
+
+    def zeroing(self, r: Var, stmt: Alloc) -> list[Stmt]:
+        b = Builder(stmt.loc)
+        tape = self.tapes[r]
+        with b.each(stmt.shape) as place:
+            b.store(tape.array, [*place, self.thread], zero_of(array_of(r).element))
+        return b.stmts
+
+
+def thread_in_grid(b: Builder) -> Atom:
+    """The number of the thread in the grid: that of its block, then its own in it."""
+
+    def number(op: str) -> Atom:
+        return b.prim(op, type=I64, name=op)
+
+    def flat(kind: str, size: str) -> Atom:
+        x, y, z = (number(f"{kind}_{axis}") for axis in "xyz")
+        nx, ny = (number(f"{size}_{axis}") for axis in "xy")
+        return b.add(x, b.mul(nx, b.add(y, b.mul(ny, z))))
+
+    nx, ny, nz = (number(f"block_dim_{axis}") for axis in "xyz")
+    threads = b.mul(nx, b.mul(ny, nz))
+    place = b.mul(flat("block", "grid_dim"), threads)
+    return b.add(place, flat("thread", "block_dim"), name="thread")
+
+
+# ---- how long ----------------------------------------------------------------------------------
+
+
+def _counting(program: Program, counted: list[Alloc]) -> Program:
+    """The kernel that does nothing but store how many elements each growing array gets."""
+    fn = program.function
+    rows = {s.result: n for n, s in enumerate(counted)}
+    made = {s.result for s in walk(fn.block) if isinstance(s, Alloc)}
+    counts = Var(COUNTS, Array(I64, 2))
+    head = Builder(fn.loc)
+    thread = thread_in_grid(head)
+    read: list[Var] = []
+
+    def visit(block: Block) -> Block:
+        b = Builder()
+        for stmt in block.stmts:
+            b.loc = stmt.loc
+            match stmt:
+                case Alloc(result=r) if r in rows:
+                    pass
+                case Store(array=a, index=(place,)) | Accumulate(array=a, index=(place,)) if (
+                    a in rows
+                ):
+                    b.store(counts, [index(rows[a]), thread], b.add(place, index(1)))
+                case Load(result=r, array=a) if a in rows:
+                    b.append(Prim(r, "stop_gradient", (zero_of(r.type),), stmt.loc))
+                    read.append(r)
+                case Store(array=a) | Accumulate(array=a) | Atomic(array=a) if a not in made:
+                    pass
+                case _:
+                    b.append(map_regions(stmt, visit))
+        return replace(block, stmts=tuple(b.stmts))
+
+    block = visit(fn.block)
+    block = Block((*block.params, counts), (*head.stmts, *block.stmts), block.yields)
+    found = simplify(replace(fn, name=f"count_{fn.name}", block=block))
+    alias, written = Aliases(fn), Aliases(fn).written_in(fn.block)
+    for stmt in walk(found.block):
+        match stmt:
+            case Prim(result=r):
+                unknown = r in read
+            case Load(array=a):
+                unknown = a not in made and not written.isdisjoint(alias.of(a))
+            case _:
+                unknown = False
+        if unknown:
+            raise UnsupportedError(
+                "a `while` in a kernel whose trips depend on what the kernel stores", stmt.loc,
+                "how many there are cannot be counted before", "give the loop a fixed bound",
+            )  # fmt: skip
+    return Program(found, (*program.args, (COUNTS, Leaf(counts))), program.result)
+
+
+Interval = tuple[int, int]
+
+
+def upper_bound(
+    a: Atom, definitions: Mapping[Var, Stmt], known: Mapping[Var, int], extent: Mapping[str, int]
+) -> int:
+    """The largest value an integer of a kernel has in any thread of a launch.
+
+    `known`: what parameters and lengths are; `extent`: how many values each number of a thread has,
+    or, of the launch's own numbers, which. Raises KeyError if it depends on what is in memory.
+    """
+
+    def interval(a: Atom) -> Interval:
+        if isinstance(a, Const):
+            return int(a.value), int(a.value)
+        assert isinstance(a, Var)
+        if a in known:
+            return known[a], known[a]
+        match definitions[a]:
+            case Prim(op=op) if op in THREADS:
+                size = extent[op]
+                fixed = op.startswith(("block_dim", "grid_dim", "grid_size", "dynamic"))
+                return (size, size) if fixed else (0, size - 1)
+            case Prim(op=op, args=args):
+                return _combined(op, [interval(x) for x in args])
+            case _:
+                raise KeyError(a)
+
+    return interval(a)[1]
+
+
+def _combined(op: str, args: list[Interval]) -> Interval:
+    """An operation on intervals; exact numbers give an exact number."""
+    if all(low == high for low, high in args):
+        value = int(OPS[op].value(*(low for low, _ in args)))
+        return value, value
+    corners = [(x, y) for x in args[0] for y in args[-1]]
+    match op:
+        case "add":
+            return args[0][0] + args[1][0], args[0][1] + args[1][1]
+        case "sub":
+            return args[0][0] - args[1][1], args[0][1] - args[1][0]
+        case "neg":
+            return -args[0][1], -args[0][0]
+        case "mul":
+            found = [x * y for x, y in corners]
+            return min(found), max(found)
+        case "floordiv" if args[1][0] > 0:
+            found = [x // y for x, y in corners]
+            return min(found), max(found)
+        case "max":
+            return max(args[0][0], args[1][0]), max(args[0][1], args[1][1])
+        case "min":
+            return min(args[0][0], args[1][0]), min(args[0][1], args[1][1])
+        case "select":
+            return min(args[1][0], args[2][0]), max(args[1][1], args[2][1])
+        case "cast":
+            return args[0]
+        case _:
+            raise KeyError(op)
