@@ -2,6 +2,8 @@
 
 import inspect
 import itertools
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,6 +168,16 @@ def test_an_array_without_axes():
     total = np.array(1.0)
     emulate(one_element)[1, 1](total)
     assert total == 2
+
+
+def test_the_example_of_the_documentation(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "cuda.md").read_text("utf-8")
+    _, code, _, message, *_ = text[text.index("```python") :].split("```")
+    (tmp_path / "flip.py").write_text(code.removeprefix("python\n"))
+    with pytest.raises(nf.cuda.RaceError) as found:
+        runpy.run_path(str(tmp_path / "flip.py"))
+    said = f"RaceError: {found.value}".replace(f"{tmp_path}/", "")
+    assert said == message.strip()
 
 
 # ---- races between blocks ------------------------------------------------------------------------
