@@ -6,6 +6,7 @@ Four parts: what cannot be done, where (with the source line), why, and what to 
 from __future__ import annotations
 
 import linecache
+from collections.abc import Sequence
 
 from numbaflux.ir.nodes import Loc
 
@@ -37,10 +38,10 @@ class InternalError(NumbafluxError, AssertionError):
     """One of our own invariants does not hold: a defect of this library, please report it."""
 
 
-def message(what: str, loc: Loc | None, why: str, instead: str) -> str:
+def message(what: str, where: Loc | Sequence[Loc] | None, why: str, instead: str) -> str:
     """The four parts as text."""
     lines = [what]
-    if loc is not None:
+    for loc in (where,) if isinstance(where, Loc) else where or ():
         lines.append(f"  {loc}" + (f" in {loc.function}" if loc.function else ""))
         source = linecache.getline(loc.file, loc.line).rstrip()
         if source:

@@ -28,6 +28,49 @@ def gmul(x, y):
     return x * y if x != 0 else x
 
 
+# ---- bits --------------------------------------------------------------------------------------
+
+
+@numba.njit(cache=True)
+def popc(x):
+    """How many bits of a uint64 are set."""
+    x = np.uint64(x)
+    count = np.uint64(0)
+    while x != 0:
+        x &= x - np.uint64(1)
+        count += np.uint64(1)
+    return count
+
+
+@numba.njit(cache=True)
+def clz(x):
+    """How many bits of a uint64 are zero before the first that is set."""
+    x = np.uint64(x)
+    count = np.uint64(64)
+    while x != 0:
+        x >>= np.uint64(1)
+        count -= np.uint64(1)
+    return count
+
+
+@numba.njit(cache=True)
+def ffs(x):
+    """The number, from 1, of the lowest bit of a uint64 that is set; 0 if none is."""
+    x = np.uint64(x)
+    return np.uint64(64) - clz(x & (~x + np.uint64(1)))
+
+
+@numba.njit(cache=True)
+def brev(x):
+    """A uint64 with its bits in the opposite order."""
+    x = np.uint64(x)
+    turned = np.uint64(0)
+    for _ in range(64):
+        turned = turned << np.uint64(1) | x & np.uint64(1)
+        x >>= np.uint64(1)
+    return turned
+
+
 # ---- arrays ------------------------------------------------------------------------------------
 
 

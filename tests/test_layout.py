@@ -26,7 +26,7 @@ ARROWS = {
         "debug",
         "errors",
     },
-    "cuda": {"api", "transforms", "passes", "frontend", "backends", "ir", "errors"},
+    "cuda": {"api", "transforms", "passes", "frontend", "backends", "watch", "ir", "errors"},
     "cli": {"__init__"},
     "demo": {"__init__", "data"},
     "data": set(),
@@ -39,6 +39,7 @@ ARROWS = {
     "runtime": set(),
     "lanes": set(),
     "vecmath": set(),
+    "watch": set(),
     "ir": {"errors"},
     "errors": {"ir"},
 }

@@ -114,7 +114,7 @@ class Module:
             if re.search(module, body)
         ]
         third = [self.compiler] + ["import numpy as np"] * bool(re.search(r"\bnp\.", body))
-        used = [m for m in ("lanes", "runtime", "vecmath") if re.search(rf"\b{m}\.", body)]
+        used = [m for m in ("lanes", "runtime", "vecmath", "watch") if re.search(rf"\b{m}\.", body)]
         own = [f"from numbaflux import {', '.join(used)}"] if used else []
         groups = [
             [f'"""{self.name}, written by numbaflux."""'], imports, third, own,

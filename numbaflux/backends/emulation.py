@@ -1,26 +1,31 @@
 """A kernel as functions for the CPU: what one thread does, from one barrier to the next.
 
-    emulated(program) -> Program of (thread, launch, *shared, *arguments)
+    emulated(program) -> Program of (thread, launch, memory, *shared, *arguments)
 
 `thread` numbers the thread in its block, `launch` holds the numbers of `LAUNCH`, and every shared
 array is an argument.  A barrier becomes a `yield` of its number: Numba compiles the function as a
 generator, which is a thread that can be resumed.  Threads run one after the other and stop only
-there, so that an atomic operation is a load and a store.
+there, so that an atomic operation is a load and a store.  A thread that ends yields 0; resumed
+then, it is the thread of that number in the next block.
 
 A kernel without barriers or shared arrays is a loop over `order`, which numbers the threads of the
-whole grid: its program is of (order, launch, *arguments).
+whole grid: its program is of (order, launch, memory, *arguments).
+
+`memory` is there if the kernel's accesses are watched (passes/watched.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 from numbaflux.backends.cpu import Module, Source
 from numbaflux.backends.writer import Writer
 from numbaflux.errors import InternalError
 from numbaflux.ir.build import Builder, array_of, const, index, var_of, zero_of
 from numbaflux.ir.nodes import (
+    BOOL,
     I64,
     Accumulate,
     Alloc,
@@ -30,31 +35,38 @@ from numbaflux.ir.nodes import (
     Barrier,
     Block,
     Extern,
-    Function,
+    For,
     Loc,
+    Opaque,
     Prim,
     Scalar,
     Shuffle,
     Stmt,
+    Type,
     Var,
+    While,
 )
-from numbaflux.ir.ops import THREADS, VOTES
+from numbaflux.ir.ops import THREADS, VOTES, WATCHES
 from numbaflux.ir.trees import Leaf, Program
 from numbaflux.ir.walk import map_regions, substitute, walk
 
-LAUNCH = tuple(
-    f"{kind}_{axis}" for kind in ("block", "block_dim", "grid_dim") for axis in "xyz"
-) + ("dynamic_bytes",)
+LAUNCH = (
+    *(f"{kind}_{axis}" for kind in ("block", "block_dim", "grid_dim") for axis in "xyz"),
+    "dynamic_bytes",
+    "first",  # the number in the grid of the first thread of the block
+)
 WARP = 32
+ENDED = 0  # what a thread yields at its end
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A shared array of a kernel, made anew for every block; `shape` is None if it is dynamic.
+    """A shared array of a kernel; `shape` is None if it lies in the block's dynamic memory.
 
-    `slots`: one element for every thread of the block.
+    `slots`: one element for every thread of the block.  `array`: what it is in the kernel.
     """
 
+    array: Var
     dtype: str
     shape: tuple[int, ...] | None = None
     slots: bool = False
@@ -64,13 +76,22 @@ class Shared:
 class Emulated:
     """A kernel for the CPU: its program, what it shares, and where its barriers are.
 
-    `whole`: it runs all threads of the grid, not one.
+    `whole`: it runs all threads of the grid, not one.  `watched`: it is passed `memory`.
     """
 
     program: Program
     shared: tuple[Shared, ...]
-    barriers: tuple[Barrier, ...]  # by the number that is yielded, from 1
+    waits: tuple[Wait, ...]  # by the number that is yielded, from 1
     whole: bool
+    watched: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Where threads wait: a barrier of the kernel's, or (not `orders`) of a warp operation."""
+
+    barrier: Barrier
+    orders: bool
 
 
 def emulated(program: Program) -> Emulated:
@@ -83,66 +104,98 @@ def write(name: str, made: Emulated) -> Source:
     return _Generator(name, made).source()
 
 
+class _Numbers:
+    """The numbers of a thread, each computed where it is first known if it is asked for at all."""
+
+    def __init__(self, whole: bool, launch: Var, order: Var) -> None:
+        self.launch, self.order = launch, order
+        self.of_launch, self.of_block = Builder(), Builder()
+        self.of_thread = self.of_block if whole else Builder()
+        self.whole = whole
+        self.at = Var("at", I64)
+        self.found: dict[str, Atom] = {} if whole else {"thread": Var("thread", I64)}
+
+    def __getitem__(self, name: str) -> Atom:
+        if name not in self.found:
+            self.found[name] = self._make(name)
+        return self.found[name]
+
+    def _make(self, name: str) -> Atom:
+        kind, axis = name[:-2], name[-1]
+        match kind:
+            case "grid":
+                start = self.of_block.mul(self[f"block_{axis}"], self[f"block_dim_{axis}"])
+                return self.of_block.add(start, self[f"thread_{axis}"], name)
+            case "grid_size":
+                blocks, threads = self[f"grid_dim_{axis}"], self[f"block_dim_{axis}"]
+                return self.of_launch.mul(blocks, threads, name)
+            case "thread":
+                return self._part(self.of_thread, axis, "thread", "block_dim", name)
+            case "block" if self.whole:
+                return self._part(self.of_block, axis, "block", "grid_dim", name)
+            case _:
+                return self._single(name)
+
+    def _part(self, b: Builder, axis: str, number: str, sizes: str, name: str) -> Atom:
+        """A coordinate of what has this number in an array of these sizes."""
+        columns = self[f"{sizes}_x"]
+        if axis == "x":
+            return b.prim("mod", self[number], columns, name=name)
+        row = b.prim("floordiv", self[number], columns, name="row")
+        return b.prim("mod" if axis == "y" else "floordiv", row, self[f"{sizes}_y"], name=name)
+
+    def _single(self, name: str) -> Atom:
+        match name:
+            case "warp_lane":
+                return self.of_thread.prim("mod", self["thread"], index(WARP), name="lane")
+            case "threads":
+                x, y, z = (self[f"block_dim_{axis}"] for axis in "xyz")
+                return self.of_launch.mul(self.of_launch.mul(x, y), z, name)
+            case "number":
+                return self.of_block.load(self.order, [self.at], name)
+            case "block":
+                return self.of_block.prim("floordiv", self["number"], self["threads"], name=name)
+            case "first" if self.whole:
+                return self.of_block.mul(self["block"], self["threads"], name)
+            case "thread":
+                return self.of_block.sub(self["number"], self["first"], name)
+            case _:
+                changes = name in (*LAUNCH[:3], "first")
+                b = self.of_block if changes else self.of_launch
+                return b.load(self.launch, [index(LAUNCH.index(name))], name)
+
+
 class _Emulation:
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.thread: Var = Var("thread", I64)
+        fn = program.function
+        self.whole = not any(map(_meets_others, walk(fn.block)))
         self.launch, self.order = Var("launch", Array(I64, 1)), Var("order", Array(I64, 1))
+        self.memory = Var("memory", Opaque("watch"))
         self.shared: dict[Var, Shared] = {}
-        self.barriers: list[Barrier] = []
-        self.numbers: dict[str, Atom] = {}
+        self.waits: list[Wait] = []
+        self.numbers = _Numbers(self.whole, self.launch, self.order)
 
     def run(self) -> Emulated:
-        fn = self.program.function
-        b = Builder(fn.loc)
-        for place, name in enumerate(LAUNCH):
-            self.numbers[name] = b.load(self.launch, [index(place)], name)
-        whole = not any(map(_meets_others, walk(fn.block)))
-        if whole:
-            with b.for_(b.dim(self.order, 0), index="at") as loop:
-                self._take_from_order(b, loop.k)
-                b.stmts += self._body(b, fn).stmts
+        fn, n = self.program.function, self.numbers
+        indices = [s for s in walk(fn.block) if isinstance(s, Prim) and s.op in THREADS]
+        body = self.block(substitute(fn.block, {s.result: n[s.op] for s in indices}))
+        stmts = (*n.of_block.stmts, *body.stmts)
+        b = n.of_launch
+        if self.whole:
+            count = b.dim(self.order, 0)
+            b.append(For((), count, (), Block((n.at,), stmts), loc=fn.loc))
         else:
-            b.stmts += self._body(b, fn).stmts
-        params = (self.order if whole else self.thread, self.launch, *self.shared)
+            b.stmts += n.of_thread.stmts
+            again = Block((), (*stmts, Barrier("end", fn.loc)), (const(True, BOOL),))
+            b.append(While((), (), again, fn.loc))
+        watches = any(_is_watch(s) for s in walk(fn.block))
+        who = self.order if self.whole else var_of(n["thread"])
+        params = (who, self.launch, *[self.memory] * watches, *self.shared)
         args = tuple((v.name, Leaf(v)) for v in params)
         function = replace(fn, block=b.block((*params, *fn.params)))
         made = replace(self.program, function=function, args=(*args, *self.program.args))
-        return Emulated(made, tuple(self.shared.values()), tuple(self.barriers), whole)
-
-    def _body(self, b: Builder, fn: Function) -> Block:
-        self._number_all(b)
-        indices = [s for s in walk(fn.block) if isinstance(s, Prim) and s.op in THREADS]
-        env = {s.result: self.numbers[s.op] for s in indices}
-        return self.block(substitute(fn.block, env))
-
-    # ---- which thread --------------------------------------------------------------------------
-
-    def _take_from_order(self, b: Builder, at: Atom) -> None:
-        """Which thread comes next: its number in the grid is that of its block, then its own."""
-        n = self.numbers
-        threads = b.mul(n["block_dim_x"], b.mul(n["block_dim_y"], n["block_dim_z"]))
-        number = b.load(self.order, [at], "number")
-        block = b.prim("floordiv", number, threads, name="block")
-        self.thread = var_of(b.sub(number, b.mul(block, threads), name="thread"))
-        n["block_x"] = b.prim("mod", block, n["grid_dim_x"], name="block_x")
-        rest = b.prim("floordiv", block, n["grid_dim_x"], name="rest")
-        n["block_y"] = b.prim("mod", rest, n["grid_dim_y"], name="block_y")
-        n["block_z"] = b.prim("floordiv", rest, n["grid_dim_y"], name="block_z")
-
-    def _number_all(self, b: Builder) -> None:
-        """The value of every number of a thread, computed from its own and the launch."""
-        n = self.numbers
-        n["thread_x"] = b.prim("mod", self.thread, n["block_dim_x"], name="thread_x")
-        rest = b.prim("floordiv", self.thread, n["block_dim_x"], name="rest")
-        n["thread_y"] = b.prim("mod", rest, n["block_dim_y"], name="thread_y")
-        n["thread_z"] = b.prim("floordiv", rest, n["block_dim_y"], name="thread_z")
-        n["warp_lane"] = b.prim("mod", self.thread, index(WARP), name="lane")
-        for axis in "xyz":
-            start = b.mul(n[f"block_{axis}"], n[f"block_dim_{axis}"])
-            n[f"grid_{axis}"] = b.add(start, n[f"thread_{axis}"], name=f"grid_{axis}")
-            size = b.mul(n[f"grid_dim_{axis}"], n[f"block_dim_{axis}"], name=f"grid_size_{axis}")
-            n[f"grid_size_{axis}"] = size
+        return Emulated(made, tuple(self.shared.values()), tuple(self.waits), self.whole, watches)
 
     # ---- statements ----------------------------------------------------------------------------
 
@@ -159,34 +212,38 @@ class _Emulation:
                 pass
             case Alloc(result=r, space="shared", shape=shape):
                 lengths = tuple(int(n.value) for n in shape)  # type: ignore[union-attr]
-                self.shared[r] = Shared(_dtype(r), lengths)
+                self.shared[r] = Shared(r, _dtype(r), lengths)
             case Alloc(result=r, space="dynamic"):
-                self.shared[r] = Shared(_dtype(r))
+                self.shared[r] = Shared(r, _dtype(r))
             case Alloc(result=r, space="local"):
                 b.append(replace(stmt, space=""))
                 if array_of(r).is_float:
-                    _fill(b, r, float("nan"))
+                    _fill(b, r, _poison(array_of(r).element))
             case Accumulate(atomic=True):
                 b.append(replace(stmt, atomic=False))
             case Atomic():
                 _atomic(b, stmt)
             case Barrier():
-                self.barrier(b, stmt.scope, stmt.loc)
+                self.wait(b, stmt.scope, stmt.loc)
             case Shuffle():
                 self.shuffle(b, stmt)
             case Extern(routine=routine) if routine in VOTES:
                 self.vote(b, stmt)
+            case Extern() if _is_watch(stmt):
+                who = (self.numbers["thread"], self.numbers["first"])
+                b.append(replace(stmt, args=(self.memory, *stmt.args, *who)))
             case _:
                 b.append(stmt)
 
-    def barrier(self, b: Builder, scope: str, loc: Loc) -> None:
-        b.append(Barrier(scope, loc))
-        self.barriers.append(b.stmts[-1])  # type: ignore[arg-type]
+    def wait(self, b: Builder, scope: str, loc: Loc, orders: bool = True) -> None:
+        stmt = Barrier(scope, loc)
+        b.append(stmt)
+        self.waits.append(Wait(stmt, orders))
 
     def slots(self, dtype: str) -> Var:
         """Memory of the block with a place for every thread."""
         made = Var("slots", Array(Scalar(dtype), 1))
-        self.shared[made] = Shared(dtype, slots=True)
+        self.shared[made] = Shared(made, dtype, slots=True)
         return made
 
     def shuffle(self, b: Builder, stmt: Shuffle) -> None:
@@ -194,53 +251,70 @@ class _Emulation:
         element = stmt.value.type
         assert isinstance(element, Scalar)
         slots, lane = self.slots(element.dtype), self.numbers["warp_lane"]
-        b.store(slots, [self.thread], stmt.value)
-        self.barrier(b, "warp", stmt.loc)
+        b.store(slots, [self.numbers["thread"]], stmt.value)
+        self.wait(b, "warp", stmt.loc, orders=False)
+        place = b.add(b.sub(self.numbers["thread"], lane), self._source(b, stmt))
+        b.append(replace(_load(b, slots, place), result=stmt.result))
+        self.wait(b, "warp", stmt.loc, orders=False)
+        b.store(slots, [self.numbers["thread"]], _poison(element))
+
+    def _source(self, b: Builder, stmt: Shuffle) -> Atom:
+        """The lane that a shuffle reads."""
+        lane = self.numbers["warp_lane"]
         match stmt.kind:
             case "down":
                 source = b.add(lane, stmt.lane)
-                source = b.select(b.prim("lt", source, index(WARP)), source, lane)
+                return b.select(b.prim("lt", source, index(WARP)), source, lane)
             case "up":
                 source = b.sub(lane, stmt.lane)
-                source = b.select(b.prim("ge", source, index(0)), source, lane)
+                return b.select(b.prim("ge", source, index(0)), source, lane)
             case "xor":
                 source = b.prim("bitxor", lane, stmt.lane)
+                return b.select(b.prim("lt", source, index(WARP)), source, lane)
             case _:
-                source = b.prim("mod", stmt.lane, index(WARP))
-        place = b.add(b.sub(self.thread, lane), source)
-        b.append(replace(_load(b, slots, place), result=stmt.result))
-        self.barrier(b, "warp", stmt.loc)
+                return b.prim("mod", stmt.lane, index(WARP))
 
     def vote(self, b: Builder, stmt: Extern) -> None:
         """Show 1 or 2 for no or yes, wait, count what the others show, wait, show nothing."""
         (p,), (result,) = stmt.args, stmt.results
-        scope = "block" if stmt.routine.startswith("sync") else "warp"
-        slots, lane = self.slots("int64"), self.numbers["warp_lane"]
-        b.store(slots, [self.thread], b.select(p, index(2), index(1)))
-        self.barrier(b, scope, stmt.loc)
-        size = b.dim(slots, 0)
-        first = index(0) if scope == "block" else b.sub(self.thread, lane)
-        count = size if scope == "block" else b.prim("min", b.sub(size, first), index(WARP))
-        with b.for_(count, [index(0)] * 3, "other", ["yes", "no", "bits"]) as loop:
-            shown = b.load(slots, [b.add(first, loop.k)], "shown")
-            yes, no, bits = loop.carried
-            one = b.prim("cast", b.prim("eq", shown, index(2)), type=I64)
-            zero = b.prim("cast", b.prim("eq", shown, index(1)), type=I64)
-            bits = b.prim("bitor", bits, b.prim("lshift", one, loop.k))
-            loop.yields = [b.add(yes, one), b.add(no, zero), bits]
-        yes, no, bits = loop.results
-        self.barrier(b, scope, stmt.loc)
-        b.store(slots, [self.thread], index(0))
-        self.barrier(b, scope, stmt.loc)
-        found: Atom = {
-            "sync_count": yes,
-            "sync_and": b.prim("eq", no, index(0)),
-            "warp_all": b.prim("eq", no, index(0)),
-            "sync_or": b.prim("gt", yes, index(0)),
-            "warp_any": b.prim("gt", yes, index(0)),
-            "warp_ballot": bits,
-        }[stmt.routine]
+        block = stmt.routine.startswith("sync")
+        scope = "block" if block else "warp"
+        slots, lane = self.slots("int8"), self.numbers["warp_lane"]
+        one, two = const(1, Scalar("int8")), const(2, Scalar("int8"))
+        b.store(slots, [self.numbers["thread"]], b.select(p, two, one))
+        self.wait(b, scope, stmt.loc, orders=block)
+        first = index(0) if block else b.sub(self.numbers["thread"], lane)
+        count = b.dim(slots, 0) if block else index(WARP)
+        found = self._count(b, stmt.routine, slots, first, count)
+        self.wait(b, scope, stmt.loc, orders=block)
+        b.store(slots, [self.numbers["thread"]], zero_of(Scalar("int8")))
         b.append(Prim(result, "cast", (found,), stmt.loc))
+
+    def _count(self, b: Builder, routine: str, slots: Var, first: Atom, count: Atom) -> Atom:
+        """What the votes come to: how many said yes, whether all or any did, or a bit for each."""
+        wanted = routine.removeprefix("sync_").removeprefix("warp_")
+        start = const(True, BOOL) if wanted in ("and", "all") else index(0)
+        with b.for_(count, [start], "other", [wanted]) as loop:
+            shown = b.load(slots, [b.add(first, loop.k)], "shown")
+            (so_far,) = loop.carried
+            if wanted in ("and", "all"):
+                after = b.prim("and", so_far, b.prim("ne", shown, const(1, shown.type)))
+            else:
+                yes = b.cast(b.prim("eq", shown, const(2, shown.type)), I64)
+                bit = b.prim("lshift", yes, loop.k) if wanted == "ballot" else yes
+                after = b.add(so_far, bit)
+            loop.yields = [after]
+        (found,) = loop.results
+        return b.prim("gt", found, index(0)) if wanted in ("or", "any") else found
+
+
+def _is_watch(stmt: Stmt) -> TypeGuard[Extern]:
+    return isinstance(stmt, Extern) and stmt.routine in WATCHES
+
+
+def _poison(element: Type) -> Atom:
+    """What stands where nothing has been written."""
+    return const(float("nan") if element.is_float else 0, element)
 
 
 def _meets_others(stmt: Stmt) -> bool:
@@ -267,12 +341,10 @@ def _dtype(v: Var) -> str:
     return element.dtype
 
 
-def _fill(b: Builder, array: Var, value: float) -> None:
+def _fill(b: Builder, array: Var, value: Atom) -> None:
     """array[...] = value"""
-    t = array_of(array)
-    assert isinstance(t.element, Scalar)
-    with b.each([b.dim(array, axis) for axis in range(t.ndim)]) as place:
-        b.store(array, place, const(value, t.element))
+    with b.each([b.dim(array, axis) for axis in range(array_of(array).ndim)]) as place:
+        b.store(array, place, value)
 
 
 def _atomic(b: Builder, stmt: Atomic) -> None:
@@ -285,6 +357,8 @@ def _atomic(b: Builder, stmt: Atomic) -> None:
         "sub": lambda: b.sub(before, x),
         "max": lambda: b.prim("max", before, x),
         "min": lambda: b.prim("min", before, x),
+        "nanmax": lambda: b.prim("fmax", before, x),
+        "nanmin": lambda: b.prim("fmin", before, x),
         "and": lambda: b.prim("bitand", before, x),
         "or": lambda: b.prim("bitor", before, x),
         "xor": lambda: b.prim("bitxor", before, x),
@@ -308,20 +382,20 @@ def _atomic(b: Builder, stmt: Atomic) -> None:
 class _ThreadWriter(Writer):
     """Writes a barrier as a yield of its number."""
 
-    barriers: dict[Barrier, int]
+    waits: dict[Barrier, int]
 
     def threads(self, stmt: Stmt) -> None:
         if not isinstance(stmt, Barrier):
             raise InternalError(f"{type(stmt).__name__} is expanded before writing")
-        self.line(f"yield {self.barriers[stmt]}")
+        self.line(f"yield {ENDED if stmt.scope == 'end' else self.waits[stmt]}")
 
 
 class _Generator(Module):
     def __init__(self, name: str, made: Emulated) -> None:
         super().__init__(name, made.program, {})
-        self.barriers = {stmt: n + 1 for n, stmt in enumerate(made.barriers)}
+        self.waits = {wait.barrier: n + 1 for n, wait in enumerate(made.waits)}
 
     def writer(self) -> Writer:
         made = _ThreadWriter(self.fn, self.names, self.given, self.exceptions)
-        made.barriers = self.barriers
+        made.waits = self.waits
         return made

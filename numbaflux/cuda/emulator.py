@@ -1,15 +1,13 @@
-"""Kernels on the CPU: `emulate`, a scheduler of threads that are generators.
+"""Kernels on the CPU: `emulate`, which runs one launch after the other.
 
-The threads of a block run one after the other, each to its next barrier.  A block barrier opens
-when all threads that have not ended wait at it, a warp's when those of the warp do: the rule of
-Volta and later.  If they wait at different ones the barrier is divergent, which is an error here.
-A kernel without barriers is a compiled loop over the grid.
+A kernel without barriers is a compiled loop over the grid; the threads of others are generators,
+which scheduler.py resumes.  What the kernel touches may be watched (memory.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -17,21 +15,20 @@ import numpy as np
 
 from numbaflux.api import pipeline
 from numbaflux.backends import emulation
-from numbaflux.backends.emulation import WARP, Emulated, Shared, emulated
-from numbaflux.cuda.kernel import Launch, check_arguments, for_launch, lengths
-from numbaflux.errors import NumbafluxError
-from numbaflux.ir.build import array_of
+from numbaflux.backends.emulation import LAUNCH, WARP, Emulated, Shared, emulated
+from numbaflux.cuda.execution import Executor
+from numbaflux.cuda.kernel import Launch, arrays
+from numbaflux.cuda.memory import Memory
+from numbaflux.cuda.scheduler import Scheduler
+from numbaflux.ir.nodes import Array, Var
 from numbaflux.ir.trees import Program
-from numbaflux.transforms.launches import Launched
-from numbaflux.transforms.tapes import Taped, taped
+from numbaflux.passes.dead import dead_code
+from numbaflux.passes.watched import Watched, watched
 
 Random = np.random.Generator
 ORDERS = ("forward", "reverse", "random")
-ENDED = 0
-
-
-class DivergentBarrierError(NumbafluxError):
-    """Threads of one block, or one warp, wait at different barriers."""
+FIRST = LAUNCH.index("first")
+POISON = 0xFF  # bytes of it are nan in every floating point type
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,71 +36,72 @@ class Emulation:
     """A kernel that runs on the CPU, launched as `emulation[grid, block, stream, shared](...)`."""
 
     kernel: Any
-    order: str
-    seed: int
-    _compiled: dict[Any, Compiled] = field(default_factory=dict)
+    executor: Executor
 
-    def __getitem__(self, config: Any) -> Callable[..., None]:
-        launch = Launch.of(config)
-
-        def run(*args: Any) -> None:
-            check_arguments(args)
-            compiled = self.compiled(for_launch(self.kernel, args, launch))
-            random = np.random.default_rng(self.seed)
-            _run(compiled, launch, (*args, *_tapes(compiled, launch, args)), self.order, random)
-
-        return run
-
-    def compiled(self, launched: Launched) -> Compiled:
-        """The program as functions for the CPU, made once."""
-        if launched not in self._compiled:
-            made = taped(launched.program)
-            counting = None if made.counting is None else self._compile(made.counting)
-            self._compiled[launched] = replace(
-                self._compile(made.program), taped=made, counting=counting
-            )
-        return self._compiled[launched]
-
-    def _compile(self, program: Program) -> Compiled:
-        name = pipeline.identifier(f"emulated_{program.function.name}")
-        made = emulated(program)
-        return Compiled(made, pipeline.keep(name, emulation.write(name, made)))
+    def __getitem__(self, config: Any) -> Callable[..., Any]:
+        return self.executor.of(self.kernel, Launch.of(config))
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """An emulated kernel, what was generated from it, and what it needs tapes for."""
+    """An emulated kernel, what was generated from it, and what of it is watched."""
 
     made: Emulated
     generated: pipeline.Generated
-    taped: Taped | None = None
-    counting: Compiled | None = None
+    watched: Watched | None
 
 
-def _tapes(compiled: Compiled, launch: Launch, args: Sequence[Any]) -> list[np.ndarray]:
-    """New memory for what the kernel keeps."""
-    assert compiled.taped is not None
-    tapes = compiled.taped.tapes
-    shapes = lengths(compiled.taped, launch, args)
-    if compiled.counting is not None:
-        counted = [i for i, shape in enumerate(shapes) if shape is None]
-        counts = np.zeros((len(counted), launch.threads), np.int64)
-        _run(compiled.counting, launch, (*args, counts), "forward", np.random.default_rng(0))
-        for i, count in zip(counted, counts.max(axis=1)):
-            shapes[i] = (int(count),)
-    return [
-        np.empty((*(shape or ()), launch.threads), array_of(tape.array).element.numpy)
-        for tape, shape in zip(tapes, shapes, strict=True)
-    ]
+@dataclass(frozen=True, slots=True)
+class Emulator:
+    """The machine that kernels run on here."""
+
+    check: bool
+    unwritten: str
+    order: str
+    seed: int
+
+    def compile(self, program: Program) -> Compiled:
+        name, seen = pipeline.identifier(f"emulated_{program.function.name}"), None
+        if self.check:
+            seen = watched(program.function)
+            program = replace(program, function=seen.fn)
+        made = emulated(program)
+        used = replace(made.program, function=dead_code(made.program.function))
+        made = replace(made, program=used)
+        return Compiled(made, pipeline.keep(name, emulation.write(name, made)), seen)
+
+    def run(self, compiled: Compiled, launch: Launch, args: Sequence[Any]) -> None:
+        _run(self, compiled, launch, args)
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        return np.zeros(shape, dtype)
+
+    def largest(self, counts: np.ndarray) -> list[int]:
+        return [int(n) for n in counts.max(axis=1)]
 
 
-def emulate(kernel: Any, order: str = "forward", seed: int = 0) -> Emulation:
+def emulate(
+    kernel: Any,
+    check: bool = True,
+    *,
+    unwritten: str = "nan",
+    order: str = "forward",
+    seed: int = 0,
+) -> Emulation:
     """The kernel, or a derivative of one, on the CPU and on NumPy arrays.
 
+    `check`: watch every access.  It takes about twice as long, and raises
+
+    * OutOfBoundsError, an IndexError, for an index outside its array,
+    * RaceError for two threads that touch one element, one of them writing and not both by atomic
+      operations, if they are of different blocks or no barrier is between them.
+
+    `unwritten`: what a thread reads from shared memory that no thread has written: "nan" (zero for
+    integers), or, if it is watched, an "error": UnwrittenError.
     `order` is that in which blocks, and the threads of a block, have their turn: forward, reverse
     or random (with `seed`).  The result of a kernel without races depends on it only by rounding.
 
-    Raises DivergentBarrierError if threads wait at different barriers.
+    Raises DivergentBarrierError if threads of a block, or of a warp, wait at different barriers.
 
     >>> import numpy as np
     >>> from numba import cuda
@@ -119,94 +117,109 @@ def emulate(kernel: Any, order: str = "forward", seed: int = 0) -> Emulation:
     """
     if order not in ORDERS:
         raise ValueError(f"order is {', '.join(ORDERS)}, not {order!r}")
-    return Emulation(kernel, order, seed)
+    if unwritten not in ("nan", "error"):
+        raise ValueError(f'unwritten is "nan" or "error", not {unwritten!r}')
+    return Emulation(kernel, Executor(Emulator(check, unwritten, order, seed)))
 
 
-def _run(
-    compiled: Compiled, launch: Launch, args: Sequence[Any], order: str, random: Random
-) -> None:
+# ---- running -----------------------------------------------------------------------------------
+
+
+def _run(machine: Emulator, compiled: Compiled, launch: Launch, args: Sequence[Any]) -> None:
     """Run every thread of the grid."""
-    made, function, grid = compiled.made, compiled.generated.function, launch.grid
-    threads = prod(launch.block)
-    numbers = np.array([0, 0, 0, *launch.block, *grid, launch.shared], np.int64)
-    if made.whole:
-        count = threads * prod(grid)
-        function(np.array(_ordered(count, order, random), np.int64), numbers, *args)
+    made = compiled.made
+    numbers = np.array([0, 0, 0, *launch.block, *launch.grid, launch.shared, 0], np.int64)
+    shared = _Shared(made.shared, launch)
+    order = _Order(machine.order, np.random.default_rng(machine.seed))
+    if compiled.watched is None or not made.watched:
+        _run_grid(compiled, launch, (numbers, *shared.arrays, *args), shared, order)
         return
-    for number in _ordered(prod(grid), order, random):
-        here = numbers.copy()
-        here[0], rest = number % grid[0], number // grid[0]
-        here[1], here[2] = rest % grid[1], rest // grid[1]
-        shared = [_shared(s, threads, launch.shared) for s in made.shared]
-        _run_block(made, function, _ordered(threads, order, random), (here, *shared, *args))
+    named = _named(compiled, shared, args)
+    memory = Memory(compiled.watched, made, named, launch, machine.unwritten == "error")
+    args = (numbers, memory.watch, *shared.arrays, *args)
+    with memory.explaining():
+        _run_grid(compiled, launch, args, shared, order, memory)
 
 
-def _ordered(count: int, order: str, random: Random) -> Sequence[int]:
-    match order:
-        case "forward":
-            return range(count)
-        case "reverse":
-            return range(count - 1, -1, -1)
-        case _:
-            return random.permutation(count).tolist()
-
-
-def _shared(s: Shared, threads: int, dynamic_bytes: int) -> np.ndarray:
-    """A shared array as a block finds it: poisoned, so that what is read unwritten is seen."""
-    dtype = np.dtype(s.dtype)
-    if s.slots:
-        return np.zeros(threads, dtype)
-    shape = (dynamic_bytes // dtype.itemsize,) if s.shape is None else s.shape
-    return np.full(shape, np.nan if dtype.kind == "f" else 0, dtype)
-
-
-def _run_block(
-    made: Emulated, function: Callable[..., Any], threads: Sequence[int], args: tuple[Any, ...]
+def _run_grid(
+    compiled: Compiled,
+    launch: Launch,
+    args: tuple[Any, ...],
+    shared: _Shared,
+    order: _Order,
+    memory: Memory | None = None,
 ) -> None:
-    if not made.barriers:
-        for t in threads:
-            function(t, *args)
+    made, function, numbers = compiled.made, compiled.generated.function, args[0]
+    blocks, threads = prod(launch.grid), prod(launch.block)
+    if made.whole:
+        function(np.array(order.of(blocks * threads), np.int64), *args)
         return
-    waiting = {t: iter(function(t, *args)) for t in threads}
-    warps = any(b.scope == "warp" for b in made.barriers)
-    at: dict[int, int] = {}  # thread -> barrier
-    ready: list[int] = list(threads)
-    while waiting:
-        for t in ready:
-            k = next(waiting[t], ENDED)
-            if k == ENDED:
-                del waiting[t]
-                at.pop(t, None)
-            else:
-                at[t] = k
-        ready = list(_released(made, at, warps))
+    interval = None if memory is None else memory.watch.now
+    scheduler = Scheduler(made.waits, [function(t, *args) for t in range(threads)], interval)
+    columns, rows, _ = launch.grid
+    for block in order.of(blocks):
+        row, column = divmod(block, columns)
+        numbers[:3] = column, row % rows, row // rows
+        numbers[FIRST] = block * threads
+        shared.clear()
+        if memory is not None:
+            memory.next_block()
+        scheduler.run(order.of(threads))
 
 
-def _released(made: Emulated, at: dict[int, int], warps: bool) -> Iterator[int]:
-    """The threads that may go on."""
-    if not warps or all(made.barriers[k - 1].scope == "block" for k in at.values()):
-        _same(made, set(at.values()), "block")
-        yield from at
-        return
-    by_warp: dict[int, list[int]] = {}
-    for t in at:
-        by_warp.setdefault(t // WARP, []).append(t)
-    found = False
-    for members in by_warp.values():
-        kinds = {at[t] for t in members}
-        scopes = {made.barriers[k - 1].scope for k in kinds}
-        if scopes == {"warp"}:
-            _same(made, kinds, "warp")
-            found = True
-            yield from members
-        elif scopes != {"block"}:
-            _same(made, kinds, "warp")
-    assert found, "some warp can always go on"
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """In which order so many have their turn."""
+
+    kind: str
+    random: Random
+
+    def of(self, count: int) -> Sequence[int]:
+        match self.kind:
+            case "forward":
+                return range(count)
+            case "reverse":
+                return range(count - 1, -1, -1)
+            case _:
+                return self.random.permutation(count).tolist()
 
 
-def _same(made: Emulated, kinds: set[int], scope: str) -> None:
-    if len(kinds) > 1:
-        lines = sorted({str(made.barriers[k - 1].loc) for k in kinds})
-        raise DivergentBarrierError(
-            f"threads of one {scope} wait at different barriers: {' and '.join(lines)}"
-        )
+class _Shared:
+    """The memory of a block."""
+
+    def __init__(self, shared: Sequence[Shared], launch: Launch) -> None:
+        self.bytes = launch.shared
+        self.dynamic: list[np.ndarray] = []
+        places = -(-prod(launch.block) // WARP) * WARP
+        self.static: list[np.ndarray] = []
+        self.arrays = [self._make(s, places) for s in shared]
+
+    def _make(self, s: Shared, places: int) -> np.ndarray:
+        dtype = np.dtype(s.dtype)
+        if s.slots:
+            return np.zeros(places, dtype) * _poison(dtype)
+        if s.shape is None:
+            self.dynamic.append(np.empty(self.bytes // dtype.itemsize * dtype.itemsize, np.uint8))
+            return self.dynamic[-1].view(dtype)
+        self.static.append(np.empty(s.shape, dtype))
+        return self.static[-1]
+
+    def clear(self) -> None:
+        """As a block finds it: poisoned, so that what is read unwritten is seen."""
+        for array in self.dynamic:
+            array[...] = POISON
+        for array in self.static:
+            array[...] = _poison(array.dtype)
+
+
+def _poison(dtype: np.dtype) -> float:
+    return np.nan if dtype.kind == "f" else 0
+
+
+def _named(compiled: Compiled, shared: _Shared, args: Sequence[Any]) -> list[tuple[Var, Any]]:
+    """The arrays of a launch, each with the variable that it is in the kernel."""
+    assert compiled.watched is not None
+    params = [p for p in compiled.watched.fn.params if isinstance(p.type, Array)]
+    given = [a for arg in args for a in arrays(arg)]
+    inside = [s.array for s in compiled.made.shared]
+    return [*zip(params, given, strict=True), *zip(inside, shared.arrays, strict=True)]

@@ -29,7 +29,7 @@ from numbaflux.passes.owner import PARTS, Known
 from numbaflux.passes.simplify import simplify
 from numbaflux.passes.trips import sizes
 from numbaflux.transforms import launches
-from numbaflux.transforms.launches import Launched
+from numbaflux.transforms.launches import Launched, Recorded
 from numbaflux.transforms.tapes import Taped, upper_bound
 
 Types = tuple[Any, ...]
@@ -131,6 +131,32 @@ class KernelDerivative:
         return self._programs[key]
 
 
+@dataclass(eq=False)
+class KernelVjp:
+    """A kernel that, launched, gives (None, pullback)."""
+
+    primal: Any
+    _programs: dict[tuple[Types, Known], Recorded] = field(default_factory=dict)
+
+    def recorded(self, dups: Sequence[Any], launch: Launch) -> Recorded:
+        """The kernel that records and its adjoint, for arguments with their shadows."""
+        key = (types_of(dups), launch.known())
+        if key not in self._programs:
+            transform = InPlace("adjoint")
+            of = launched(self.primal, transform.primal_types(key[0]), key[1])
+            shadows = transform.shadows(of.program, key[0])
+            made = launches.pullback(of, shadows, transform.dup, key[1])
+            verify(made.forward.program.function)
+            verify(made.backward.program.function)
+            self._programs[key] = made
+        return self._programs[key]
+
+
+def with_dups(args: Sequence[Any], shadows: Sequence[Any]) -> tuple[Any, ...]:
+    """The arguments, as Dup(x, dx) where there is a shadow."""
+    return tuple(a if d is None else Dup(a, d) for a, d in zip(args, shadows, strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class Configured:
     """A derivative and how it is launched."""
@@ -181,7 +207,7 @@ def launched(kernel: Any, arg_types: Types, known: Known) -> Launched:
     """The program of a kernel or of a derivative of one, for launches of that kind."""
     if isinstance(kernel, KernelDerivative):
         return kernel.launched(arg_types, known)
-    program = frontend.read_kernel(kernel, arg_types)
+    program = frontend.read_kernel(kernel, arg_types, known.block)
     return Launched(
         replace(program, function=accumulate(simplify(sizes(indices(program.function)))))
     )
@@ -236,6 +262,12 @@ def flat(arg: Any) -> Iterator[Any]:
 
 
 # ---- arguments ---------------------------------------------------------------------------------
+
+
+def plain_argument(arg: Any) -> Any:
+    """The argument as the program takes it: states of `cuda.random` are rows of two numbers."""
+    names = getattr(getattr(arg, "dtype", None), "names", None)
+    return arg.view(np.uint64).reshape(-1, 2) if names == ("s0", "s1") else arg
 
 
 def check_arguments(args: Sequence[Any]) -> None:

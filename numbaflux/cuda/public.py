@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from numbaflux.api.transforms import InPlace
-from numbaflux.cuda.kernel import KernelDerivative
+from numbaflux.cuda.kernel import KernelDerivative, KernelVjp
 
 
 def adjoint(kernel: Any, deterministic: bool = False) -> KernelDerivative:
@@ -35,6 +35,30 @@ def adjoint(kernel: Any, deterministic: bool = False) -> KernelDerivative:
     array([0., 2., 4.])
     """
     return KernelDerivative(InPlace("adjoint"), kernel, deterministic)
+
+
+def vjp(kernel: Any) -> KernelVjp:
+    """The kernel with its pullback: `_, pullback = vjp(kernel)[grid, block](x, y, ...)`.
+
+    It does what the kernel does and keeps what the reverse needs and the kernel overwrites;
+    `pullback(dx, dy, ...)` then adds to the shadows as `adjoint` does. For an argument without a
+    shadow it gets None.
+
+    >>> import numpy as np
+    >>> import numbaflux as nf
+    >>> from numba import cuda
+    >>> @cuda.jit
+    ... def square(x):
+    ...     i = cuda.grid(1)
+    ...     if i < x.size:
+    ...         x[i] = x[i] * x[i]
+    >>> x, dx = np.arange(3.0), np.ones(3)
+    >>> _, pullback = nf.cuda.emulate(nf.cuda.vjp(square))[1, 32](x)
+    >>> pullback(dx)
+    >>> x, dx
+    (array([0., 1., 4.]), array([0., 2., 4.]))
+    """
+    return KernelVjp(kernel)
 
 
 def tangent(kernel: Any) -> KernelDerivative:

@@ -8,8 +8,10 @@ compiler has to be installed to read a kernel, and both mean the same thing.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Hashable, Iterator
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -36,6 +38,7 @@ from numbaflux.ir.nodes import (
     Atom,
     Atomic,
     Barrier,
+    Loc,
     Scalar,
     Shuffle,
     Var,
@@ -43,6 +46,7 @@ from numbaflux.ir.nodes import (
 from numbaflux.ir.ops import ATOMICS, SHUFFLES, THREADS
 
 MODULES = ("numba.cuda", "numba_cuda_mlir.cuda", "numba_cuda_mlir.numba_cuda")
+PACKAGES = ("numba.cuda.", "numba_cuda_mlir.")
 FULL_WARP = 0xFFFFFFFF
 
 Types = tuple[types.Type, ...]
@@ -70,14 +74,19 @@ NAMESPACE.types = types
 
 def register(path: str, typed: Callable[..., types.Type]) -> Callable[[Any], Any]:
     """A function of the namespace: `typed(*argument types)` gives the type of its result, and what
-    is decorated lowers it, `f(b, call)`."""
+    is decorated lowers it, `f(b, call)`.  The parameters of `typed` are named as CUDA's are."""
+    signature = inspect.signature(typed)
 
     def register_lowering(lower: Callable[[Any, Call], Value]) -> Any:
+        def lower_bound(b: Any, call: Call) -> Value:
+            args = signature.bind(*call.args, **call.kwargs).args
+            return lower(b, replace(call, args=args, kwargs={}))
+
         def stub(*args: Any) -> Any:
             raise NotImplementedError(f"cuda.{path} runs in kernels only")
 
         stub.__name__ = stub.__qualname__ = path.rsplit(".", 1)[-1]
-        stub.numbaflux_lower = lower  # type: ignore[attr-defined]
+        stub.numbaflux_lower = lower_bound  # type: ignore[attr-defined]
 
         class Template(AbstractTemplate):
             key = stub
@@ -85,13 +94,11 @@ def register(path: str, typed: Callable[..., types.Type]) -> Callable[[Any], Any
 
             def generic(self, args: Types, kws: dict[str, types.Type]) -> Any:
                 try:
-                    result = typed(*args, *kws.values())
+                    given = signature.bind(*args, **kws).args
+                    result = typed(*given)
                 except TypeError as error:
-                    raise errors.TypingError(f"cuda.{path}: {error}") from error
-                if result is not None:
-                    plain = (types.unliteral(a) for a in (*args, *kws.values()))
-                    return typing_signature(result, *plain)
-                return None
+                    raise errors.TypingError(f"`cuda.{path}`: {error}") from error
+                return typing_signature(result, *(types.unliteral(a) for a in given))
 
         builtin_registry.register_global(stub, types.Function(Template))
         setattr(_part(path), stub.__name__, stub)
@@ -100,8 +107,21 @@ def register(path: str, typed: Callable[..., types.Type]) -> Callable[[Any], Any
     return register_lowering
 
 
-def stand_in(value: Any) -> Any:
-    """What stands for a value of CUDA's namespaces while a kernel is read; None for others."""
+def replaced_by(path: str) -> Callable[[Any], Any]:
+    """A function of the namespace that is a plain function, which is read like a user's."""
+
+    def enter(f: Any) -> Any:
+        setattr(_part(path), path.rsplit(".", 1)[-1], f)
+        return f
+
+    return enter
+
+
+def stand_in(value: Any, loc: Loc) -> Any:
+    """What stands for a value of CUDA's namespaces while a kernel is read; None for others.
+
+    Raises UnsupportedError for one that nothing stands for.
+    """
     if isinstance(value, ModuleType):
         return NAMESPACE if value.__name__ in MODULES or _is_named_like_them(value) else None
     if _hashable(value) and value in INDICES:
@@ -113,7 +133,13 @@ def stand_in(value: Any) -> Any:
         for path in _paths(NAMESPACE, ""):
             if _at(cuda, path) is value:
                 return _at(NAMESPACE, path)
-    return None
+    if is_kernel(value) or not module.startswith(PACKAGES):
+        return None
+    name = getattr(value, "__name__", type(value).__name__)
+    raise UnsupportedError(
+        f"`{module}.{name}`", loc, "numbaflux does not know what it does in a kernel",
+        "write it with indices, shared and local arrays, barriers, atomic and warp operations",
+    )  # fmt: skip
 
 
 def _hashable(value: Any) -> bool:
@@ -193,7 +219,7 @@ register("gridsize", _numbers)(_thread_numbers("grid_size"))
 # ---- arrays ------------------------------------------------------------------------------------
 
 
-def _array(shape: types.Type, dtype: types.Type) -> types.Type:
+def _array(shape: types.Type, dtype: types.Type, alignment: Any = None) -> types.Type:
     if not isinstance(dtype, types.NumberClass):
         raise TypeError("the second argument is a type of numbers, such as float32")
     parts = tuple_parts(shape)
@@ -245,6 +271,8 @@ def _constant(b: Any, call: Call) -> Value:
 
 def _barrier(scope: str) -> Callable[[Any, Call], Value]:
     def lower(b: Any, call: Call) -> Value:
+        for mask in call.args:
+            _want_full(mask, "a barrier", call)
         b.append(Barrier(scope, call.loc))
         return NONE
 
@@ -255,40 +283,46 @@ register("syncthreads", lambda: types.none)(_barrier("block"))
 register("syncwarp", lambda mask=None: types.none)(_barrier("warp"))
 for _fence in ("threadfence", "threadfence_block", "threadfence_system"):
     register(_fence, lambda: types.none)(lambda b, call: NONE)
+register("nanosleep", lambda ns: types.none)(lambda b, call: NONE)
 
 
 def _vote(routine: str, result: Scalar) -> Callable[[Any, Call], Value]:
     def lower(b: Any, call: Call) -> Value:
-        predicate = scalars.convert(b, call.args[-1], BOOL)
+        *masks, predicate = call.args
+        for mask in masks:
+            _want_full(mask, "a vote", call)
+        predicate = scalars.convert(b, predicate, BOOL)
         return b.extern(routine, predicate, types=[result], name=call.name)[0]
 
     return lower
 
 
 for _kind in ("count", "and", "or"):
-    register(f"syncthreads_{_kind}", lambda p: types.int32)(_vote(f"sync_{_kind}", Scalar("int32")))
-for _kind, _result in (("all", "bool"), ("any", "bool"), ("ballot", "int32")):
-    register(
-        f"{_kind}_sync", lambda mask, p, t=_result: types.bool_ if t == "bool" else types.int32
-    )(_vote(f"warp_{_kind}", Scalar(_result)))
+    _type = lambda predicate: types.int32  # noqa: E731
+    register(f"syncthreads_{_kind}", _type)(_vote(f"sync_{_kind}", Scalar("int32")))
+for _kind in ("all", "any"):
+    _type = lambda mask, predicate: types.bool_  # noqa: E731
+    register(f"{_kind}_sync", _type)(_vote(f"warp_{_kind}", BOOL))
+register("ballot_sync", lambda mask, predicate: types.int32)(_vote("warp_ballot", Scalar("int32")))
 
 
 # ---- warps -------------------------------------------------------------------------------------
 
 
-def _shuffled(mask: types.Type, value: types.Type, lane: types.Type) -> types.Type:
-    return types.unliteral(value)
+def _want_full(mask: Value, what: str, call: Call) -> None:
+    """Raise UnsupportedError if the mask of a warp operation may leave threads out."""
+    if known(mask) not in (FULL_WARP, -1):
+        raise UnsupportedError(
+            f"{what} of a part of the warp", call.loc,
+            "which threads take part is not known to its derivative",
+            "pass the full mask, 0xffffffff, and let all threads take part",
+        )  # fmt: skip
 
 
 def _shuffle(kind: str) -> Callable[[Any, Call], Value]:
     def lower(b: Any, call: Call) -> Value:
         mask, value, lane = call.args
-        if known(mask) not in (FULL_WARP, -1):
-            raise UnsupportedError(
-                "a shuffle of a part of the warp", call.loc,
-                "which threads take part is not known to its derivative",
-                "pass the full mask, 0xffffffff, and let all threads take part",
-            )  # fmt: skip
+        _want_full(mask, "a shuffle", call)
         result = Var(call.name, value.type)
         b.append(Shuffle(result, kind, value, scalars.convert(b, lane, I64), call.loc))
         return result
@@ -298,16 +332,30 @@ def _shuffle(kind: str) -> Callable[[Any, Call], Value]:
 
 for _kind in SHUFFLES:
     _name = "shfl_sync" if _kind == "idx" else f"shfl_{_kind}_sync"
-    register(_name, _shuffled)(_shuffle(_kind))
+    register(_name, lambda mask, value, lane: types.unliteral(value))(_shuffle(_kind))
+
+
+@register("lanemask_lt", lambda: types.uint32)
+def _lanes_before(b: Any, call: Call) -> Value:
+    """A bit for every lane of the warp before this one."""
+    bit = b.prim("lshift", index(1), thread(b, "warp_lane"))
+    return b.cast(b.sub(bit, index(1)), Scalar("uint32"), call.name)
 
 
 # ---- atomics -----------------------------------------------------------------------------------
 
 
-def _atomic_type(array: types.Type, place: types.Type, *values: types.Type) -> types.Type:
-    if not isinstance(array, types.Array):
-        raise TypeError("the first argument is an array")
-    return array.dtype
+def _atomic_type(op: str) -> Callable[..., types.Type]:
+    def typed(ary: types.Type, idx: types.Type, *values: types.Type) -> types.Type:
+        if not isinstance(ary, types.Array):
+            raise TypeError("the first argument is an array")
+        if op in WHOLE and not isinstance(ary.dtype, types.Integer):
+            raise TypeError(f"the array holds integers, not {ary.dtype}")
+        if len(values) != 1 + (op == "cas"):
+            raise TypeError(f"{len(values)} values")
+        return ary.dtype
+
+    return typed
 
 
 def _atomic(op: str) -> Callable[[Any, Call], Value]:
@@ -324,21 +372,13 @@ def _atomic(op: str) -> Callable[[Any, Call], Value]:
     return lower
 
 
+WHOLE = ("exch", "and", "or", "xor", "inc", "dec", "cas")  # of integers only
 for _op in ATOMICS:
-    keyword = _op in ("and", "or")
-    register(f"atomic.{_op}{'_' * keyword}", _atomic_type)(_atomic(_op))
+    _keyword = "_" * (_op in ("and", "or"))
+    register(f"atomic.{_op}{_keyword}", _atomic_type(_op))(_atomic(_op))
 
 
-# ---- scalars -----------------------------------------------------------------------------------
-
-
-@register("selp", lambda cond, x, y: types.unliteral(x))
-def _select(b: Any, call: Call) -> Value:
-    cond, x, y = call.args
-    return b.select(scalars.convert(b, cond, BOOL), x, scalars.convert(b, y, x.type), call.name)
-
-
-@register("fma", lambda x, y, z: types.unliteral(x))
-def _fma(b: Any, call: Call) -> Value:
-    x, y, z = call.args
-    return b.add(b.mul(x, y), z, name=call.name)
+@register("atomic.compare_and_swap", lambda ary, old, val: ary.dtype)
+def _swap(b: Any, call: Call) -> Value:
+    array, old, new = call.args
+    return _atomic("cas")(b, replace(call, args=(array, index(0), old, new)))

@@ -32,8 +32,8 @@ def read(
         return whole(typed, session, options)
 
 
-def read_kernel(f: Any, arg_types: tuple[types.Type, ...]) -> Program:
-    """The program of a CUDA kernel, jitted or not: what each of its threads runs.
+def read_kernel(f: Any, arg_types: tuple[types.Type, ...], block: tuple[int, int, int]) -> Program:
+    """The program of a CUDA kernel, jitted or not: what each of the threads of a `block` runs.
 
     Its array arguments are taken to be apart in memory, which whoever launches it checks.
     """
@@ -45,7 +45,7 @@ def read_kernel(f: Any, arg_types: tuple[types.Type, ...]) -> Program:
             "nobody receives it", "write it into an array",
         )  # fmt: skip
     apart = tuple(frozenset((p,)) for p in fn.params if isinstance(p.type, Array))
-    return replace(program, function=_with_arrays_first(replace(fn, apart=apart, kernel=True)))
+    return replace(program, function=_with_arrays_first(replace(fn, apart=apart, kernel=block)))
 
 
 def _with_arrays_first(fn: Function) -> Function:

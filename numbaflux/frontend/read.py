@@ -318,7 +318,7 @@ class _EnterNamespace(FunctionPass):
             body = []
             for stmt in block.body:
                 value = _value(func_ir, stmt.value) if isinstance(stmt, ir.Assign) else None
-                own = kernels.stand_in(value)
+                own = kernels.stand_in(value, loc_of(stmt.loc, state.func_id.func))
                 if own is None:
                     body.append(stmt)
                     continue
@@ -333,7 +333,7 @@ class _EnterNamespace(FunctionPass):
         if own not in kernels.INDICES:
             made = [ir.Assign(known, stmt.target, stmt.loc)]
         else:
-            function = stmt.target.scope.redefine(f"${own.__name__}", stmt.loc)
+            function = _scope(stmt).redefine(f"${own.__name__}", stmt.loc)
             call = ir.Expr.call(function, (), (), stmt.loc)
             made = [
                 ir.Assign(known, function, stmt.loc),
@@ -391,6 +391,12 @@ class _Compiler(CompilerBase):
         pm.add_pass(_Capture, "capture")
         pm.finalize()
         return [pm]
+
+
+def _scope(stmt: ir.Assign) -> ir.Scope:
+    scope = stmt.target.scope
+    assert scope is not None
+    return scope
 
 
 def _value(func_ir: ir.FunctionIR, e: Any) -> Any:

@@ -434,7 +434,8 @@ class Barrier:
 class Atomic:
     """result = array[index]; array[index] = op(result, value): in one step, whoever else does so.
 
-    `op`: add, sub, max, min, exch, and, or, xor, inc, dec, cas (args: compare, value).
+    `op`: add, sub, max, min, nanmax, nanmin (nan counts as nothing), exch, and, or, xor, inc, dec,
+    cas (args: compare, value).
     A sum whose result is not used is an `Accumulate`.
     """
 
@@ -492,7 +493,8 @@ Stmt = (
 class Function:
     """A program: `block.params` are its arguments, `block.yields` its results.
 
-    `options` are the user's compiler options (fastmath, boundscheck, ...).  `apart`: sets of
+    `options` are the user's compiler options (fastmath, boundscheck, ...).  `kernel`: if many
+    threads run it at once, how many a block has along each axis. note [Threads]  `apart`: sets of
     parameters that share no memory with those outside the set.
     """
 
@@ -500,7 +502,7 @@ class Function:
     block: Block
     loc: Loc = NOWHERE
     options: dict[str, object] = field(default_factory=dict)
-    kernel: bool = False  # many threads run it at once. note [Threads]
+    kernel: tuple[int, int, int] | None = None
     apart: tuple[frozenset[Var], ...] = ()
 
     @property

@@ -69,6 +69,10 @@ _op("bitxor", "{0} ^ {1}", lambda x, y: x ^ y, 45)
 _op("lshift", "{0} << {1}", lambda x, y: x << y, 55)
 _op("rshift", "{0} >> {1}", lambda x, y: x >> y, 55)
 _op("invert", "~{0}", lambda x: ~x, 80)
+_op("popc", "runtime.popc({0})", lambda x: np.uint64(int(x).bit_count()))  # of a uint64, all four
+_op("clz", "runtime.clz({0})", lambda x: np.uint64(64 - int(x).bit_length()))
+_op("ffs", "runtime.ffs({0})", lambda x: np.uint64((int(x) & -int(x)).bit_length()))
+_op("brev", "runtime.brev({0})", lambda x: np.uint64(int(f"{int(x):064b}"[::-1], 2)))
 
 # Truth.
 _op("eq", "{0} == {1}", lambda x, y: x == y, 30)
@@ -145,7 +149,9 @@ THREADS["warp_lane"] = "cuda.laneid"
 THREADS["dynamic_bytes"] = "dynamic_bytes"  # of shared memory, chosen by the launch
 for _name, _form in THREADS.items():
     _op(_name, _form, lambda: np.int64(0))
-ATOMICS = ("add", "sub", "max", "min", "exch", "and", "or", "xor", "inc", "dec", "cas")
+ATOMICS = (
+    "add", "sub", "max", "min", "nanmax", "nanmin", "exch", "and", "or", "xor", "inc", "dec", "cas",
+)  # fmt: skip
 SHUFFLES = ("down", "up", "xor", "idx")
 
 # Routines without a derivative.
@@ -193,6 +199,20 @@ def _put(value: np.ndarray, array: np.ndarray, place: int, first: int, count: in
 
 
 ROUTINES["put"] = Op("put", "lanes.put({0}, {1}, {2}, {3}, {4})", _put, pure=False, writes=1)
+
+# An access that is watched (watch.py): the watch, the array, its index, the number of the access in
+# the program, the thread in its block, the number of the block's first thread.
+WATCHES: dict[str, str] = {}  # each with the function that it calls
+MOST_AXES = 8
+for _kind in ("axis", "inside", "read", "write", "atomic"):
+    for _rank in range(MOST_AXES + 1):
+        _place = "".join(f"{{{2 + _n}}}, " for _n in range(_rank)).rstrip(
+            " " if _rank == 1 else ", "
+        )
+        _rest = ", ".join(f"{{{2 + _rank + _n}}}" for _n in range(3))
+        WATCHES[f"watch_{_kind}_{_rank}"] = f"watch.{_kind}"
+        _form = f"watch.{_kind}({{0}}, {{1}}, ({_place}), {_rest})"
+        _routine(f"watch_{_kind}_{_rank}", _form, lambda *args: (), False)
 
 # Primitives that cost as much as a dozen others.
 EXPENSIVE = {

@@ -15,6 +15,7 @@ from numbaflux.passes.loops.promote import promote
 from numbaflux.passes.loops.skip import skip
 from numbaflux.passes.loops.threads import threads
 from numbaflux.passes.simplify import count, simplify
+from numbaflux.passes.trim import trim
 
 # What makes derivatives fast, in this order; each does nothing where it does not apply.
 LOOP_PASSES = (order, fuse, contract, gather, promote, threads, chain, skip, assign, hoist)
@@ -22,7 +23,7 @@ LOOP_PASSES = (order, fuse, contract, gather, promote, threads, chain, skip, ass
 
 def optimise(fn: Function) -> Function:
     """What every program goes through before it is written, and the functions it calls."""
-    return everywhere(fn, _optimise)
+    return everywhere(trim(fn), _optimise)
 
 
 def _optimise(fn: Function) -> Function:

@@ -201,8 +201,8 @@ def written_arrays(stmt: Stmt) -> tuple[Atom, ...]:
 
 def written_by(callee: Callee) -> tuple[bool, ...]:
     """For each parameter of a callee whether it may be written, the calls of itself included."""
-    fn, before = callee.function, None
     if "written" not in callee.made:
+        fn, before = callee.function, None
         callee.made["written"] = now = (False,) * len(fn.params)
         while now != before:
             found, before = written_params(fn), now

@@ -47,11 +47,15 @@ def has_effects(callee: Callee) -> bool:
     """Whether a call can be noticed by more than its results and the arrays it writes."""
     if "effects" not in callee.made:
         functions = (callee.function, *(c.function for c in callees(callee.function)))
-        callee.made["effects"] = any(_is_effect(s) for fn in functions for s in walk(fn.block))
+        callee.made["effects"] = False  # while it is found out: of the calls of itself
+        callee.made["effects"] = any(is_effect(s) for fn in functions for s in walk(fn.block))
     return callee.made["effects"]
 
 
-def _is_effect(stmt: Stmt) -> bool:
+def is_effect(stmt: Stmt) -> bool:
+    """Whether a statement itself can be noticed by more than what it computes and stores."""
+    if isinstance(stmt, Call):
+        return has_effects(stmt.callee)
     drawn = isinstance(stmt, Extern) and not ROUTINES[stmt.routine].pure
     return drawn or isinstance(stmt, Print | Raise)
 

@@ -43,6 +43,7 @@ from numbaflux.ir.walk import map_regions, regions, walk
 from numbaflux.passes.dependence import ONE, Access, Dependence, Form, plus
 from numbaflux.passes.uniform import OF_LAUNCH, Phases, Uniform
 
+SHARED = ("shared", "dynamic")  # spaces of arrays that the threads of a block share
 PARTS = tuple(f"{kind}_{axis}" for kind in ("thread", "block") for axis in "xyz")
 
 Pins = dict[str, tuple]  # part -> what pins it down, equal for equal maps. note [Parts]
@@ -109,7 +110,7 @@ class _Owner:
     def _is_shared(self, stmt: Accumulate) -> bool:
         sites = self.alias.of(stmt.array)
         made = [self.places.definition.get(s) for s in sites if isinstance(s, Var)]
-        return bool(made) and all(isinstance(m, Alloc) and m.space == "shared" for m in made)
+        return bool(made) and all(isinstance(m, Alloc) and m.space in SHARED for m in made)
 
     def _owned(self, stmt: Accumulate, additions: tuple[Accumulate, ...]) -> bool:
         """Whether no two threads add to one element by this and the additions it may meet."""
@@ -148,10 +149,9 @@ class _Owner:
     def _pins(self, stmt: Accumulate, shared: bool) -> Pins:
         found: Pins = {}
         for cond in self._conditions(self.home[stmt]):
-            match cond:
-                case Prim(op="eq", args=(x, y)):
-                    difference = plus(self.dependence.form(x), self.dependence.form(y), -1)
-                    found |= self._pinned(difference, shared, "condition")
+            if isinstance(cond, Prim) and cond.op == "eq":
+                x, y = (self.dependence.form(a) for a in cond.args)
+                found |= self._pinned(plus(x, y, -1), shared, "condition")
         _, at = self.dependence.element(Access(stmt.array, stmt.index, True, True))
         for place, form in enumerate(at or ()):
             found |= self._pinned(form, shared, place)

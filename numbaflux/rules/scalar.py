@@ -94,4 +94,4 @@ rule("softplus", lambda x, r: sigmoid(x))
 # Piecewise constant, or not a number with a derivative.
 zero("sign", "floor", "ceil", "trunc", "rint", "floordiv")
 zero("eq", "ne", "lt", "le", "gt", "ge", "not", "and", "or", "isnan", "isinf", "isfinite")
-zero("bitand", "bitor", "bitxor", "lshift", "rshift", "invert")
+zero("bitand", "bitor", "bitxor", "lshift", "rshift", "invert", "popc", "clz", "ffs", "brev")

@@ -2,11 +2,12 @@
 
 note [Joint]  The reverse of a call runs the function again, on its arguments as they were, and at
 once backward: nothing of the first run is kept but the arguments.  What the second run prints or
-raises has been printed or would have been raised by the first, and is left out.
+raises has been printed or would have been raised by the first, and is left out.  Where one run
+does for both, `at_once.py` leaves out the first.
 
     jvp_f(args, tangents of the float args)  ->  results, tangents of the float results
-    pullback_f(args, shadows of the float arrays, cotangents of the float results)
-        ->  cotangents of the float scalars
+    pullback_f(args, shadows of the active arrays, cotangents of the float results)
+        ->  results, cotangents of the active scalars
 
 The transforms themselves are handed in as `jvp` and `vjp`, since they import this module.
 """
@@ -41,15 +42,17 @@ from numbaflux.ir.nodes import (
 from numbaflux.ir.ops import ROUTINES
 from numbaflux.ir.walk import callee_everywhere, callees, map_regions, walk
 from numbaflux.passes.activity import Activity
-from numbaflux.passes.alias import written_arrays
+from numbaflux.passes.alias import written_arrays, written_by
+from numbaflux.passes.dead import has_effects
 from numbaflux.passes.places import Places
+from numbaflux.passes.trim import trim
 from numbaflux.transforms.memory import add_array, shadow_var, zeros_like
 
 if TYPE_CHECKING:
     from numbaflux.transforms.vjp import Reverse
 
 A = TypeVar("A", bound=Atom)
-Transform = Callable[[Function, Iterable[Var]], Function]
+Transform = Callable[..., Function]
 
 
 def is_active(stmt: Call, active: Activity) -> bool:
@@ -61,11 +64,14 @@ def _floats(atoms: Iterable[A]) -> Iterator[A]:
     return (a for a in atoms if a.type.is_float)
 
 
-def _derived(callee: Callee, kind: str, make: Callable[[], Function]) -> Callee:
-    """The derivative of that kind: made once, referred to already while it is made."""
-    if kind not in callee.made:
-        callee.made[kind] = Callee(f"{kind}_{callee.name}", make)
-    return callee.made[kind]
+def which(stmt: Call, active: Activity) -> tuple[int, ...]:
+    """The places of the active arguments of a call."""
+    return tuple(i for i, a in enumerate(stmt.args) if a.type.is_float and a in active)
+
+
+def arrays_of(stmt: Call, places: tuple[int, ...]) -> dict[int, Atom]:
+    """The arrays among the arguments at these places."""
+    return {i: stmt.args[i] for i in places if isinstance(stmt.args[i].type, Array)}
 
 
 # ---- forward -----------------------------------------------------------------------------------
@@ -80,13 +86,20 @@ def tangents(
         return {}
     directions = [_tangent(b, a, known) for a in _floats(stmt.args)]
     ds = {r: shadow_var(r) for r in stmt.results if r.type.is_float}
-    callee = _derived(stmt.callee, "jvp", lambda: _jvp(stmt.callee.function, jvp))
+    callee = _jvp(stmt.callee, jvp)
     b.append(Call((*stmt.results, *ds.values()), callee, (*stmt.args, *directions), stmt.loc))
     return {r: d for r, d in ds.items() if r in active}
 
 
-def _jvp(fn: Function, jvp: Transform) -> Function:
-    return jvp(fn, [p for p in fn.params if p.type.is_float])
+def _jvp(callee: Callee, jvp: Transform) -> Callee:
+    """The function with tangents: made once, referred to already while it is made."""
+
+    def make() -> Function:
+        return jvp(callee.function, [p for p in callee.function.params if p.type.is_float])
+
+    if "jvp" not in callee.made:
+        callee.made["jvp"] = Callee(f"jvp_{callee.name}", make)
+    return callee.made["jvp"]
 
 
 def _tangent(b: Builder, a: Atom, known: Mapping[Atom, Atom]) -> Atom:
@@ -109,8 +122,11 @@ class Kept:
     args: Mapping[Call, tuple[Atom, ...]]
 
 
-def keep_arguments(fn: Function, active: Activity) -> Kept:
-    """`fn` with a copy of each array that a call is given and its reverse would not find."""
+def keep_arguments(fn: Function, active: Activity, apart: Callable[[Stmt], object]) -> Kept:
+    """`fn` with a copy of each array that a call is given and its reverse would not find.
+
+    `apart` are statements whose reverse is another matter.
+    """
     if not any(isinstance(s, Call) for s in walk(fn.block)):
         return Kept(fn, {})
     places = Places(fn)
@@ -120,6 +136,9 @@ def keep_arguments(fn: Function, active: Activity) -> Kept:
         b = Builder()
         for stmt in block.stmts:
             b.loc = stmt.loc
+            if apart(stmt):
+                b.append(stmt)
+                continue
             if isinstance(stmt, Call) and is_active(stmt, active):
                 _refuse_overlap(b, stmt, places)
                 copies = {a: _copy(b, a) for a in dict.fromkeys(_lost(stmt, places))}
@@ -176,15 +195,18 @@ def reverse(rev: Reverse, stmt: Call, kept: tuple[Atom, ...], vjp: Transform) ->
     if rev.given.repeated:  # the next reverse sweep needs them as they are
         found = {a: _copy(b, c) if a in written else c for a, c in found.items()}
     args = {a: _typed(b, c, a.type) for a, c in found.items()}
-    arrays = [a for a in _floats(stmt.args) if isinstance(a.type, Array)]
-    shadows = [rev.shadow(a) if a in rev.active else zeros_like(b, args[a]) for a in arrays]
     cts = [ct or zero_of(r.type) for r, ct in zip(_floats(stmt.results), seeds)]
-    scalars = [a for a in _floats(stmt.args) if not isinstance(a.type, Array)]
-    results = tuple(Var(f"d_{getattr(a, 'name', 't')}", a.type) for a in scalars)
-    callee, given = pullback(stmt.callee, vjp), [args[a] for a in stmt.args]
-    b.append(Call(results, callee, (*given, *shadows, *cts), stmt.loc))
-    for a, d in zip(scalars, results):
-        rev.contribute(a, d)
+    again = Call(
+        tuple(Var(r.name, r.type) for r in stmt.results),
+        _silent(stmt.callee),
+        tuple(args[a] for a in stmt.args),
+        stmt.loc,
+    )
+    wrt = which(stmt, rev.active)
+    shadows = {i: rev.shadow(a) for i, a in arrays_of(stmt, wrt).items()}
+    found = pull_back(b, again, wrt, shadows, cts, vjp)
+    for i, d in found.items():
+        rev.contribute(stmt.args[i], d)
 
 
 def _typed(b: Builder, a: Atom, type: Type) -> Atom:
@@ -194,21 +216,66 @@ def _typed(b: Builder, a: Atom, type: Type) -> Atom:
     return a
 
 
-def pullback(callee: Callee, vjp: Transform) -> Callee:
-    """The function that runs the callee again and pulls cotangents back to its arguments."""
-    quiet = _silent(callee)
-    return _derived(quiet, "pullback", lambda: _pullback(quiet.function, vjp))
+def pull_back(
+    b: Builder,
+    stmt: Call,
+    wrt: tuple[int, ...],
+    shadows: Mapping[int, Atom],
+    cts: list[Atom],
+    vjp: Transform,
+) -> dict[int, Var]:
+    """Write the call, which is reversed at once: the cotangents of the scalars in `wrt`.
+
+    `shadows`: of the arrays in `wrt`, by their place as all here.
+    """
+    callee, given = _pullback(stmt.callee, wrt, vjp)
+    places = {True: [], False: []}
+    for i in given:
+        places[isinstance(stmt.args[i].type, Array)].append(i)
+    arrays = [shadows[i] if i in shadows else zeros_like(b, stmt.args[i]) for i in places[True]]
+    ds = {
+        i: Var(f"d_{getattr(stmt.args[i], 'name', 't')}", stmt.args[i].type) for i in places[False]
+    }
+    b.append(Call((*stmt.results, *ds.values()), callee, (*stmt.args, *arrays, *cts), stmt.loc))
+    return {i: d for i, d in ds.items() if i in wrt}
 
 
-def _pullback(fn: Function, vjp: Transform) -> Function:
-    both = vjp(fn, [p for p in fn.params if p.type.is_float])
-    block = replace(both.block, yields=both.results[len(fn.results) :])
-    return replace(
-        both,
-        name=f"pullback_{fn.name}",
-        block=block,
-        apart=(*fn.apart, frozenset(both.params[len(fn.params) :])),  # shadows are new arrays
-    )
+def _pullback(
+    callee: Callee, wrt: tuple[int, ...], vjp: Transform
+) -> tuple[Callee, tuple[int, ...]]:
+    """The function that runs the callee and pulls cotangents back to `wrt`, and maybe others."""
+
+    def make() -> Function:
+        fn = callee.function
+        both = vjp(fn, [fn.params[i] for i in wrt])
+        apart = frozenset(both.params[len(fn.params) :])  # shadows are new arrays
+        made = replace(both, name=f"pullback_{fn.name}", apart=(*fn.apart, apart))
+        return trim(made, callee.made[kind])
+
+    wrt = _closed(callee, wrt)
+    kind = f"pullback {wrt}"
+    if kind not in callee.made:
+        params, results = callee.function.params, callee.function.results
+        shadows = [True for i in wrt if isinstance(params[i].type, Array)]
+        written = (*written_by(callee), *shadows, *(False for _ in _floats(results)))
+        facts = {"written": written, "effects": has_effects(callee)}
+        callee.made[kind] = Callee(f"pullback_{callee.name}", make, facts)
+    return callee.made[kind], wrt
+
+
+def _closed(callee: Callee, wrt: tuple[int, ...]) -> tuple[int, ...]:
+    """The arguments in `wrt`, and those that depend on them where the callee calls itself.
+
+    So a pullback calls itself and others for less, and none is called by one that it calls.
+    """
+    fn, before = callee.function, ()
+    while wrt != before:
+        active = Activity(
+            fn, [fn.params[i] for i in wrt], [a for a in fn.results if a.type.is_float]
+        )
+        again = [s for s in walk(fn.block) if isinstance(s, Call) and s.callee is callee]
+        before, wrt = wrt, tuple(sorted({*wrt, *(i for s in again for i in which(s, active))}))
+    return wrt
 
 
 def _silent(callee: Callee) -> Callee:

@@ -15,6 +15,7 @@ from numbaflux.ir.build import Builder, const, var_of
 from numbaflux.ir.nodes import TEXT, Array, Atom, Const, Function, Scalar, Var
 from numbaflux.ir.trees import Fixed, Leaf, Program, Tree, Tuple, leaves, map_tree, with_leaves
 from numbaflux.passes.alias import written_params
+from numbaflux.passes.trim import trim
 from numbaflux.transforms.budget import vjp_within
 from numbaflux.transforms.jvp import jvp
 from numbaflux.transforms.memory import add_array, refuse_other_shape, shadow_type, zeros_like
@@ -219,14 +220,14 @@ def finish(
         name=f"{name}_{program.function.name}",
         block=b.block(params, tuple(leaves(result))),
     )
-    return Program(fn, tuple(args), result)
+    return Program(trim(fn), tuple(args), result)
 
 
 def retree(both: Program, name: str, program: Program, result: Tree) -> Program:
     """`both` with only part of its result."""
     block = replace(both.function.block, yields=tuple(leaves(result)))
     fn = replace(both.function, name=f"{name}_{program.function.name}", block=block)
-    return replace(both, function=fn, result=result)
+    return replace(both, function=trim(fn), result=result)
 
 
 def _all_float(tree: Tree) -> bool:

@@ -35,7 +35,6 @@ def reverse_extremum(rev: Reverse, stmt: Atomic) -> None:
     (v,) = stmt.args
     b, shadow, place = rev.b, rev.shadow(stmt.array), rev.need(*stmt.index)
     final = b.load(stmt.array, place, "final")
-    rev.finals.add(final)
     wins = b.prim("eq", final, rev.values.need(v))
     with b.arm() as then:
         taken = Var("taken", v.type)

@@ -12,6 +12,8 @@ kernel is compiled.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
+from typing import NoReturn
 
 from numbaflux.errors import NotDifferentiableError
 from numbaflux.ir.build import Builder, array_of, index, zero_of
@@ -24,9 +26,9 @@ from numbaflux.ir.nodes import (
     Atomic,
     Barrier,
     Block,
+    For,
     Function,
     Load,
-    Loc,
     Reshape,
     Scalar,
     Stmt,
@@ -35,12 +37,14 @@ from numbaflux.ir.nodes import (
     View,
 )
 from numbaflux.ir.trees import Fixed, Program, Tree
-from numbaflux.ir.walk import map_regions, substitute, uses, walk
-from numbaflux.passes.alias import written_params
+from numbaflux.ir.walk import defs, map_regions, regions, substitute, uses, walk
+from numbaflux.passes.alias import Aliases, written_params
 from numbaflux.passes.barriers import barriers
 from numbaflux.passes.branches import branches
+from numbaflux.passes.lift import lift
 from numbaflux.passes.owner import Known, Verdict, own
 from numbaflux.passes.simplify import simplify
+from numbaflux.transforms import records
 from numbaflux.transforms.compose import finish
 from numbaflux.transforms.inplace import dup_args, shadow_pairs
 from numbaflux.transforms.jvp import jvp
@@ -58,6 +62,16 @@ class Launched:
     verdicts: tuple[Verdict, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A kernel that records and its adjoint that reads the record; the arrays of both, in order."""
+
+    forward: Launched
+    backward: Launched
+    written: tuple[Var, ...]
+    read: tuple[Var, ...]
+
+
 def tangent(of: Launched, shadows: Shadows, dup: type, launch: Known) -> Launched:
     """The kernel that updates the shadows with their arrays."""
     program = of.program
@@ -71,6 +85,33 @@ def tangent(of: Launched, shadows: Shadows, dup: type, launch: Known) -> Launche
 
 def adjoint(of: Launched, shadows: Shadows, dup: type, launch: Known) -> Launched:
     """The kernel that adds into the shadows, for launches of that kind. note [Recompute]"""
+    made, sites = _backward(of, shadows, dup, launch)
+    for stmt in walk(made.program.function.block):
+        if isinstance(stmt, Load | Atomic) and stmt.result in sites:
+            _refuse_replay(stmt)
+    return made
+
+
+def pullback(of: Launched, shadows: Shadows, dup: type, launch: Known) -> Recorded:
+    """The adjoint of a kernel that has recorded, and the kernel that records. note [Recompute]"""
+    made, sites = _backward(of, shadows, dup, launch)
+    found = [s for s in walk(made.program.function.block) if isinstance(s, Load | Atomic)]
+    used = tuple(s.result for s in found if s.result in sites)
+    primal = of.program
+    forward = records.recording(primal.function, used)
+    back = records.replaying(made.program.function, used)
+    return Recorded(
+        Launched(replace(primal, function=forward.fn), of.verdicts),
+        Launched(replace(made.program, function=back.fn), made.verdicts),
+        forward.arrays,
+        back.arrays,
+    )
+
+
+def _backward(
+    of: Launched, shadows: Shadows, dup: type, launch: Known
+) -> tuple[Launched, frozenset[Var]]:
+    """The adjoint, and what is not to be had in it unless it is recorded."""
     program = of.program
     fn, b = program.function, Builder(program.function.loc)
     pairs = shadow_pairs(b, program, shadows, Array, checked=False)
@@ -85,9 +126,29 @@ def adjoint(of: Launched, shadows: Shadows, dup: type, launch: Known) -> Launche
             b.append(Accumulate(d, (index(0),), next(scalars), fn.loc, True))
     mine = {*arrays, *(a.result for a in s.reverse if isinstance(a, Alloc))}
     made = _finished(program, "adjoint", b, dup_args(program, shadows, dup))
-    rerun = branches(_without_writes(made.function, fn, s.finals))
-    owned = own(rerun, (d for d in mine if isinstance(d, Var)), launch)
-    return Launched(_settled(made, owned.fn), (*of.verdicts, *owned.verdicts))
+    sites = (s.lost & _outside(fn)) | _returned(fn)
+    rerun = branches(_without_trips(_without_writes(made.function, fn), s.again), sites)
+    targets = frozenset(d for d in mine if isinstance(d, Var))
+    owned = own(rerun, targets, launch)
+    fewer = lift(simplify(owned.fn), targets, prod(launch.block))
+    settled = _settled(made, fewer, sites)
+    return Launched(settled, (*of.verdicts, *owned.verdicts)), sites
+
+
+def _outside(fn: Function) -> frozenset[Var]:
+    """What is loaded from the arguments of a kernel."""
+    alias = Aliases(fn)
+    params = frozenset(fn.params)
+    loads = (s for s in walk(fn.block) if isinstance(s, Load))
+    return frozenset(s.result for s in loads if not params.isdisjoint(alias.of(s.array)))
+
+
+def _returned(fn: Function) -> frozenset[Var]:
+    """What atomic operations on the arguments of a kernel return."""
+    alias = Aliases(fn)
+    params = frozenset(fn.params)
+    found = (s for s in walk(fn.block) if isinstance(s, Atomic))
+    return frozenset(s.result for s in found if not params.isdisjoint(alias.of(s.array)))
 
 
 def _finished(program: Program, name: str, b: Builder, args: Args) -> Program:
@@ -98,9 +159,9 @@ def _finished(program: Program, name: str, b: Builder, args: Args) -> Program:
     return replace(made, function=replace(made.function, apart=apart))
 
 
-def _settled(made: Program, fn: Function) -> Program:
+def _settled(made: Program, fn: Function, once: frozenset[Var] = frozenset()) -> Program:
     """Clean up a kernel, and let the threads zero what is shared."""
-    fn = barriers(simplify(branches(fn)))
+    fn = barriers(simplify(branches(fn, once)))
     fn = simplify(replace(fn, block=_zeroed(fn.block)))
     return replace(made, function=fn)
 
@@ -108,44 +169,61 @@ def _settled(made: Program, fn: Function) -> Program:
 # ---- what the primal has done ------------------------------------------------------------------
 
 
-def _without_writes(fn: Function, primal: Function, finals: frozenset[Var]) -> Function:
-    """The adjoint without what its primal does to arguments, of which it may read `finals`."""
-    outside = {p for p in primal.params if isinstance(p.type, Array)}
-    written = set(written_params(primal)) & outside
+def _without_writes(fn: Function, primal: Function) -> Function:
+    """The adjoint without what its primal does to arguments."""
+    written = {p for p in written_params(primal) if isinstance(p.type, Array)}
     bases: dict[Atom, Atom] = {}
     used = {a for s in walk(fn.block) for a in uses(s)}
 
     def root(a: Atom) -> Atom:
         return root(bases[a]) if a in bases else a
 
+    def unseen(stmt: Stmt) -> bool:
+        match stmt:
+            case Store(array=array) | Accumulate(array=array):
+                return root(array) in written
+            case Atomic(result=r, array=array):
+                return root(array) in written and r not in used
+            case _:
+                return False
+
     def visit(block: Block) -> Block:
         stmts: list[Stmt] = []
         for stmt in block.stmts:
             if isinstance(stmt, View):
                 bases[stmt.result] = stmt.base
-            if isinstance(stmt, Store | Accumulate) and root(stmt.array) in written:
-                continue
-            if isinstance(stmt, Atomic) and root(stmt.array) in written and stmt.result not in used:
-                continue
-            stmts.append(map_regions(stmt, visit))
+            if not unseen(stmt):
+                stmts.append(map_regions(stmt, visit))
         return replace(block, stmts=tuple(stmts))
 
-    fn = simplify(replace(fn, block=visit(fn.block)))
-    for stmt in walk(fn.block):
-        if isinstance(stmt, Atomic) and root(stmt.array) in outside:
-            _refuse_replay(f"what `cuda.atomic.{stmt.op}` returned", stmt.loc)
-        if isinstance(stmt, Load) and root(stmt.array) in written and stmt.result not in finals:
-            name = getattr(root(stmt.array), "name", "an array")
-            _refuse_replay(f"an element of `{name}`, which the kernel overwrites", stmt.loc)
-    return fn
+    return simplify(replace(fn, block=visit(fn.block)))
 
 
-def _refuse_replay(what: str, loc: Loc) -> None:
+def _without_trips(fn: Function, again: frozenset[Var]) -> Function:
+    """The adjoint without loops whose trips the reverse sweep runs again, unless they give more."""
+    read = {a for s in walk(fn.block) for a in uses(s)}
+    read |= {a for s in walk(fn.block) for region in regions(s) for a in region.yields}
+
+    def visit(block: Block) -> Block:
+        kept = (s for s in block.stmts if not unread(s))
+        return replace(block, stmts=tuple(map_regions(s, visit) for s in kept))
+
+    def unread(stmt: Stmt) -> bool:
+        here = isinstance(stmt, For) and stmt.body.params[0] in again
+        return here and read.isdisjoint(defs(stmt))
+
+    return simplify(replace(fn, block=visit(fn.block)))
+
+
+def _refuse_replay(stmt: Load | Atomic) -> NoReturn:
+    what = f"an element of `{getattr(stmt.array, 'name', 'array')}`, which the kernel overwrites"
+    if isinstance(stmt, Atomic):
+        what = f"what `cuda.atomic.{stmt.op}` returned"
     raise NotDifferentiableError(
         f"the adjoint needs {what}",
-        loc,
+        stmt.loc,
         "it runs after the kernel, and finds only what the kernel has left",
-        "write the result into another array",
+        "use numbaflux.cuda.vjp, which keeps it, or write the result into another array",
     )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from numbaflux.errors import NotDifferentiableError
 from numbaflux.ir.build import Builder, array_of, full_slice, zero_of
 from numbaflux.ir.nodes import (
     TEXT,
@@ -76,6 +77,13 @@ def inactive_shadow(fn: Function, active: Activity, shadows: Mapping[Atom, Atom]
     """Parameters and globals without a shadow that share a reference with active memory."""
     for a in (*fn.params, *globals_of(fn.block)):
         if isinstance(a.type, Array) and a in active and a not in shadows:
+            if fn.kernel:
+                raise NotDifferentiableError(
+                    f"the argument `{a.name}` of the kernel `{fn.name}` has no shadow",
+                    fn.loc,
+                    "what is differentiated passes through it",
+                    f"pass Dup({a.name}, d_{a.name}), with zeros in d_{a.name}",
+                )
             yield a
 
 

@@ -35,7 +35,7 @@ from numbaflux.ir.nodes import (
 from numbaflux.ir.ops import OPS, THREADS
 from numbaflux.ir.trees import Leaf, Program
 from numbaflux.ir.walk import map_regions, uses, walk
-from numbaflux.passes.dead import dead_code
+from numbaflux.passes.alias import Aliases
 from numbaflux.passes.simplify import simplify
 
 COUNTS = "counts"  # the argument of a counting kernel: [tape, thread]
@@ -43,8 +43,12 @@ COUNTS = "counts"  # the argument of a counting kernel: [tape, thread]
 
 @dataclass(frozen=True, slots=True)
 class Tape:
-    """An argument that whoever launches allocates: [*shape, thread]; shape is None if counted."""
+    """An argument that whoever launches allocates: [*shape, thread]; shape is None if counted.
 
+    `of`: the allocation in the kernel's program.
+    """
+
+    of: Var
     array: Var
     shape: tuple[Atom, ...] | None
 
@@ -86,7 +90,7 @@ def _tape(stmt: Alloc) -> Tape:
             "a kernel has nowhere to keep them", "choose between elements instead",
         )  # fmt: skip
     array = Var(stmt.result.name, Array(t.element, t.ndim + 1))
-    return Tape(array, None if t.grows else stmt.shape)
+    return Tape(stmt.result, array, None if t.grows else stmt.shape)
 
 
 class _Lowered:
@@ -186,14 +190,22 @@ def _counting(program: Program, counted: list[Alloc]) -> Program:
 
     block = visit(fn.block)
     block = Block((*block.params, counts), (*head.stmts, *block.stmts), block.yields)
-    found = dead_code(replace(fn, name=f"count_{fn.name}", block=block))
+    found = simplify(replace(fn, name=f"count_{fn.name}", block=block))
+    alias, written = Aliases(fn), Aliases(fn).written_in(fn.block)
     for stmt in walk(found.block):
-        if isinstance(stmt, Prim) and stmt.result in read:
+        match stmt:
+            case Prim(result=r):
+                unknown = r in read
+            case Load(array=a):
+                unknown = a not in made and not written.isdisjoint(alias.of(a))
+            case _:
+                unknown = False
+        if unknown:
             raise UnsupportedError(
-                "a `while` in a kernel whose trips depend on what another one has kept", stmt.loc,
-                "how much has to be kept cannot be counted before", "give the loop a fixed bound",
+                "a `while` in a kernel whose trips depend on what the kernel stores", stmt.loc,
+                "how many there are cannot be counted before", "give the loop a fixed bound",
             )  # fmt: skip
-    return Program(simplify(found), (*program.args, (COUNTS, Leaf(counts))), program.result)
+    return Program(found, (*program.args, (COUNTS, Leaf(counts))), program.result)
 
 
 Interval = tuple[int, int]

@@ -212,10 +212,14 @@ class Values:
                 return True
             case Load(result=r, array=array):
                 there = self.places.lasting(array) or self._in_rows(array)
-                intact = self.places.intact(stmt, array) or self.dependence.settled(stmt)
+                intact = self.places.intact(stmt, array) or self._settled(stmt)
                 return r in self.snapshots or (there and intact)
             case _:
                 return False
+
+    def _settled(self, stmt: Load) -> bool:
+        """A thread of a kernel cannot tell what the others write."""
+        return not self.fn.kernel and self.dependence.settled(stmt)
 
     def _in_rows(self, array: Atom) -> bool:
         """Whether an array is made in each trip, or a view of one that is."""

@@ -44,7 +44,7 @@ from numbaflux.ir.nodes import (
     View,
     While,
 )
-from numbaflux.ir.walk import substitute
+from numbaflux.ir.walk import defs, substitute, walk
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.activity import Activity
 from numbaflux.passes.counters import counters, key_of
@@ -52,7 +52,7 @@ from numbaflux.passes.loops.induction import induction
 from numbaflux.passes.loops.sink import sink
 from numbaflux.passes.simplify import simplify
 from numbaflux.rules.table import Sym, contribution, has_partial
-from numbaflux.transforms import calls, checkpoint, custom, rewind
+from numbaflux.transforms import at_once, calls, checkpoint, custom, replay, rewind
 from numbaflux.transforms.kernels import reverse_extremum, reverse_shuffle
 from numbaflux.transforms.memory import (
     add_array,
@@ -85,7 +85,8 @@ class Sweeps:
     seeds: tuple[Var, ...]
     reverse: tuple[Stmt, ...]
     cotangents: tuple[Atom, ...]
-    finals: frozenset[Var] = frozenset()  # loads in `reverse` of what `forward` has left
+    lost: frozenset[Var] = frozenset()  # loads in `forward` of what it overwrites afterwards
+    again: frozenset[Var] = frozenset()  # counters of loops whose trips `reverse` runs again
 
 
 @stage
@@ -94,7 +95,7 @@ def vjp(fn: Function, wrt: Iterable[Var], of: Iterable[int] | None = None) -> Fu
 
     `of`: which results have a cotangent; by default all that are floating point.
     """
-    s = sweeps(fn, wrt, of)
+    s = sweeps(fn, wrt, of, seeded=True)
     block = Block(
         (*s.params, *s.shadows, *s.seeds),
         (*s.forward, *s.reverse),
@@ -112,46 +113,47 @@ def _apart(fn: Function, s: Sweeps) -> tuple[frozenset[Var], ...]:
 
 
 def sweeps(
-    fn: Function, wrt: Iterable[Var], of: Iterable[int] | None = None, repeated: bool = False
+    fn: Function,
+    wrt: Iterable[Var],
+    of: Iterable[int] | None = None,
+    repeated: bool = False,
+    seeded: bool = False,
 ) -> Sweeps:
-    """The two sweeps of `fn` apart; `repeated`: for a reverse sweep that runs several times."""
+    """The two sweeps of `fn` apart.
+
+    `repeated`: for a reverse sweep that runs several times.  `seeded`: the forward sweep may read
+    the seeds and add into the shadows already. note [At once]
+    """
     wrt = tuple(wrt)
-    fn = sink(accumulate(simplify(induction(simplify(fn)))))
+    fn = accumulate(simplify(induction(simplify(fn))))
+    fn = fn if fn.kernel else sink(fn)
     which = range(len(fn.results)) if of is None else of
     outputs = [fn.results[i] for i in which if fn.results[i].type.is_float]
     marked = checkpoint.prepare(fn, wrt, outputs, repeated)
     fn = marked.fn
-    active = Activity(fn, wrt, outputs)
     shadows = {p: shadow_var(p) for p in wrt if isinstance(p.type, Array)}
     seeds = tuple(_seed(a) for a in outputs)
-    opened = custom.opened(fn, active)
-    factors = keep_factors(opened.fn, active)
-    kept = calls.keep_arguments(factors.fn, active)
-    twins = duplicate(kept.fn, active, shadows)
-    params = (*fn.params, *shadows.values())
-    twinned = replace(fn, block=replace(twins.fn.block, params=params))
-    after("duplicate", twinned)
-    given = Given(
-        factors.factors, opened.outputs, kept.args, marked.loops, twins.strangers, repeated
-    )
+    ends = tuple(zip(outputs, seeds))
+    known = tuple(end for end in ends if seeded and not isinstance(end[0].type, Array))
+    ready = _prepared(marked, Activity(fn, wrt, outputs), shadows, known, repeated)
 
     def reversing(twinned: Function, snapshots: Mapping[Var, Var]) -> Reverse:
         counted = counters(twinned)
         after("counters", counted.fn)
-        reverse = Reverse(active, twins.shadows, given, Values(counted, snapshots))
-        reverse.run(zip(outputs, seeds))
+        reverse = Reverse(ready.active, ready.shadows, ready.given, Values(counted, snapshots))
+        reverse.run(ends)
         return reverse
 
-    reverse = reversing(twinned, {})
-    snapshots = worthwhile(twinned, reverse.values.cut())
+    reverse = reversing(ready.fn, {})
+    snapshots = {} if fn.kernel else worthwhile(ready.fn, reverse.values.cut())
     if snapshots:
-        reverse = reversing(*with_snapshots(twinned, snapshots))
+        reverse = reversing(*with_snapshots(ready.fn, snapshots))
     values = reverse.values
     values.decide()
-    b = reverse.run(zip(outputs, seeds))
+    b = reverse.run(ends)
     scalars = tuple(reverse.adjoint(p) for p in wrt if p not in shadows)
     forward = Block((), tuple(values.forward()), fn.results)
-    forward, known = custom.expanded(forward, opened.outputs)
+    forward, known = custom.expanded(forward, ready.given.outputs)
     backward = substitute(b.block((), scalars), known)
     return Sweeps(
         fn.params,
@@ -162,8 +164,14 @@ def sweeps(
         seeds,
         backward.stmts,
         backward.yields,
-        frozenset(reverse.finals),
+        _lost(values),
+        frozenset(reverse.again),
     )
+
+
+def _lost(values: Values) -> frozenset[Var]:
+    loads = (s for s in walk(values.fn.block) if isinstance(s, Load))
+    return frozenset(s.result for s in loads if not values.places.intact(s, s.array))
 
 
 def _seed(a: Atom) -> Var:
@@ -176,7 +184,8 @@ class Given:
     """What was prepared in the forward sweep, by statement.
 
     `factors` of matrix products, `outputs` of calls with a rule of the user's, `arguments` of
-    calls, `checkpointed` loops by their counter; `strangers`: shadows of what is not
+    calls, `checkpointed` loops by their counter, what is `pulled` back already by the first result
+    of the statement that does it; `strangers`: shadows of what is not
     differentiated; `repeated`: the reverse sweep runs several times and must leave all that it
     reads, and the function's own shadows, as they were.
     """
@@ -185,15 +194,57 @@ class Given:
     outputs: Mapping[Custom, int]
     arguments: Mapping[Call, tuple[Atom, ...]]
     checkpointed: Mapping[Var, checkpoint.Checkpointed]
+    pulled: Mapping[Var, at_once.Pulled]
     strangers: tuple[Atom, ...]
     repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A program with shadows beside its arrays (`shadows`), and what was prepared in it."""
+
+    fn: Function
+    active: Activity
+    shadows: Mapping[Atom, Atom]
+    given: Given
+
+
+def _prepared(
+    marked: checkpoint.Prepared,
+    active: Activity,
+    shadows: dict[Var, Var],
+    known: tuple[tuple[Atom, Var], ...],
+    repeated: bool,
+) -> _Prepared:
+    """The forward sweep but for the caches; `known`: outputs whose cotangents it may read."""
+    fn = marked.fn
+    opened = custom.opened(fn, active)
+    factors = keep_factors(opened.fn, active)
+    plan = at_once.choose(factors.fn, active, known, marked.loops)
+    kept = calls.keep_arguments(factors.fn, active, plan.of)
+    twins = duplicate(kept.fn, active, shadows)
+    rewritten = at_once.rewrite(twins.fn, plan, active, twins.shadows, vjp)
+    params = (*fn.params, *shadows.values(), *(ct for _, ct in known))
+    apart = (*fn.apart, frozenset(shadows.values()))
+    twinned = replace(fn, block=replace(rewritten.fn.block, params=params), apart=apart)
+    after("duplicate", twinned)
+    given = Given(
+        factors.factors,
+        opened.outputs,
+        kept.args,
+        marked.loops,
+        rewritten.pulled,
+        twins.strangers,
+        repeated,
+    )
+    return _Prepared(twinned, active, twins.shadows, given)
 
 
 class Reverse:
     """The reverse sweep while it is written. One method a kind of statement, regions.py the rest.
 
-    `adjoints`: what has been contributed so far to each active scalar, as atoms of `b`; `finals`:
-    what is loaded from arrays as the function leaves them.
+    `adjoints`: what has been contributed so far to each active scalar, as atoms of `b`; `again`:
+    the counters of loops whose trips are run again.
     """
 
     def __init__(
@@ -205,12 +256,12 @@ class Reverse:
     ) -> None:
         self.active, self.shadows, self.given, self.values = active, shadows, given, values
         self.adjoints: dict[Var, Atom] = {}
-        self.finals: set[Var] = set()
+        self.again: set[Var] = set()
         self.b = Builder()
 
     def run(self, seeds: Iterable[tuple[Atom, Var]]) -> Builder:
         """The whole sweep, from the cotangents of the results."""
-        self.adjoints, self.finals, self.b = {}, set(), Builder()
+        self.adjoints, self.b = {}, Builder()
         root = self.values.places.root
         with self.values.mirror(root, self.b):
             for a, ct in seeds:
@@ -229,7 +280,11 @@ class Reverse:
     def block(self, block: Block) -> None:
         for stmt in reversed(block.stmts):
             self.b.loc = stmt.loc
-            self.stmt(stmt)
+            pulled = next((r for r in defs(stmt) if r in self.given.pulled), None)
+            if pulled is None:
+                self.stmt(stmt)
+            else:
+                at_once.reverse(self, self.given.pulled[pulled])
 
     def stmt(self, stmt: Stmt) -> None:
         match stmt:
@@ -265,6 +320,9 @@ class Reverse:
                 reverse_if(self, stmt)
             case For() if key_of(stmt) in self.given.checkpointed:
                 rewind.reverse(self, self.given.checkpointed[key_of(stmt)], vjp)
+            case For() if replay.replayed(self, stmt):
+                self.again.add(key_of(stmt))
+                replay.reverse(self, stmt, vjp)
             case For():
                 reverse_for(self, stmt)
             case While():
@@ -328,8 +386,9 @@ class Reverse:
         """Whether other threads may add to an element of the array's shadow at the same time."""
         if not self.values.fn.kernel:
             return False
-        made = (self.values.places.definition.get(s) for s in self.values.places.alias.of(array))
-        return not all(isinstance(m, Alloc) and m.space == "local" for m in made)
+        sites = self.values.places.alias.of(array)
+        made = (self.values.places.definition.get(s) for s in sites if isinstance(s, Var))
+        return not all(isinstance(m, Alloc) and m.space in ("", "local") for m in made)
 
     def extend(self, shadow: Atom, place: tuple[Atom, ...]) -> None:
         """Let a shadow that grows have an element that nothing has been added to yet."""
