@@ -188,6 +188,7 @@ for _kind in ("all", "any", "ballot"):  # over the threads of a warp
 VOTES = {f"sync_{_k}" for _k in ("count", "and", "or")} | {
     f"warp_{_k}" for _k in ("all", "any", "ballot")
 }
+_routine("recorded", "recorded({0})", lambda x: x)  # an element as it was once: launches.py
 _routine("threads", "numba.get_num_threads()", lambda: np.int64(3))
 _routine("same_string", "{0} == {1}", lambda a, b: a == b)
 

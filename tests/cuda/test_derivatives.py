@@ -323,7 +323,8 @@ def test_shifting_tile():
 def scratch(x, between, y):
     i = cuda.grid(1)
     between[i] = x[i] * x[i]
-    y[i] = between[i] * 2.0
+    cuda.syncthreads()
+    y[i] = between[(i + 1) % x.size] * 2.0
 
 
 @cuda.jit
