@@ -35,8 +35,10 @@ from numbaflux.ir.nodes import (
     Var,
     While,
 )
+from numbaflux.ir.ops import THREADS
 from numbaflux.ir.walk import defs, map_regions, regions, walk
 
+BOUNDED = {"add", "sub", "neg", "mul", "max", "min", "cast"}  # whose bounds follow from bounds
 HOISTED = {"add", "sub", "mul", "neg", "max", "min"}  # what may be computed ahead: never raises
 
 
@@ -145,7 +147,7 @@ def counters(fn: Function) -> Counted:
     """`fn` with a position for every loop."""
     fn = replace(fn, block=_with_trips(fn.block))
     hoist = Hoist(set(fn.params))
-    static = _static(fn.block, hoist)
+    static = _static(fn.block, hoist, _on_host(fn) if fn.kernel else None)
     threader = _Threader(static)
     return Counted(replace(fn, block=threader.block(fn.block, None)), threader.nests, hoist)
 
@@ -184,8 +186,33 @@ def key_of(loop: For | While) -> Var:
     return loop.body.params[0]
 
 
-def _static(root: Block, hoist: Hoist) -> dict[Var, tuple[For, ...]]:
-    """The static loops, each with the loops around it and itself. Fills `hoist`."""
+def _on_host(fn: Function) -> set[Var]:
+    """The integers of a kernel that have a bound before it is launched. [Bounds] in tapes.py"""
+    exact: set[Atom] = set(fn.params)  # the same in all threads
+    bounded: set[Atom] = set(fn.params)
+    for stmt in fn.block.stmts:
+        match stmt:
+            case Dim(result, array) if array in fn.params:
+                exact.add(result)
+                bounded.add(result)
+            case Prim(result, op, args) if op in THREADS:
+                bounded.add(result)
+            case Prim(result, op, args):
+                if all(isinstance(a, Const) or a in exact for a in args):
+                    exact.add(result)
+                known = op in BOUNDED and all(isinstance(a, Const) or a in bounded for a in args)
+                if known or result in exact:
+                    bounded.add(result)
+            case _:
+                pass
+    return {v for v in bounded if isinstance(v, Var)}
+
+
+def _static(root: Block, hoist: Hoist, on_host: set[Var] | None) -> dict[Var, tuple[For, ...]]:
+    """The static loops, each with the loops around it and itself. Fills `hoist`.
+
+    `on_host`: of a kernel, what can be known before it runs.
+    """
     found: dict[Var, tuple[For, ...]] = {}
 
     def visit(block: Block, outer: tuple[For, ...] | None, top: bool) -> None:
@@ -199,7 +226,8 @@ def _static(root: Block, hoist: Hoist) -> dict[Var, tuple[For, ...]]:
                 inside = nest if not isinstance(stmt, If) else (None if top else outer)
                 visit(region, inside, False)
             if top:
-                hoist.available.update(v for v in defs(stmt) if not _grows(v))
+                here = (v for v in defs(stmt) if not _grows(v))
+                hoist.available.update(v for v in here if on_host is None or v in on_host)
             elif isinstance(stmt, Prim | Dim):
                 hoist.definition[stmt.result] = stmt
 

@@ -61,6 +61,7 @@ def replayed(rev: Reverse, loop: For) -> bool:
         bool(tiles)
         and all(_is_shared(rev, a) for a in tiles)
         and all(_only_needs(rev, s, tiles) for s in walk(loop.body))
+        and not _used_outside(rev, loop, tiles)
         and all(_filled(rev, loop, a, fn.kernel) for a in tiles)
         and _all_come_by(rev, loop)
         and all(isinstance(a, Var) and places.top(places.home[a]) for a in tiles)
@@ -83,6 +84,13 @@ def _only_needs(rev: Reverse, stmt: Stmt, tiles: set[Atom]) -> bool:
             return False
         case _:
             return True
+
+
+def _used_outside(rev: Reverse, loop: For, tiles: set[Atom]) -> bool:
+    """Whether tiles are touched outside a loop, which then has to leave them as it did."""
+    inside = set(walk(loop.body))
+    others = (s for s in walk(rev.values.places.root) if s not in inside)
+    return any(not tiles.isdisjoint(uses(s)) for s in others)
 
 
 def _all_come_by(rev: Reverse, loop: For) -> bool:

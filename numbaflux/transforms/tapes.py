@@ -5,6 +5,10 @@ cannot: before it is compiled, such arrays become arguments with one more axis, 
 number of the thread in the grid, so that threads of a warp touch neighbouring elements.  How long
 the other axes have to be is known before the launch, as a bound of an expression of the arguments;
 what grows with the trips of a `while` is counted by a kernel that does nothing else.
+
+note [Bounds]  An expression has a bound if it is made of parameters, lengths, numbers of threads
+and operations that are monotone in each argument; a loop of any other length counts as a `while`
+does (passes/counters.py).
 """
 
 from __future__ import annotations
@@ -217,7 +221,7 @@ def upper_bound(
     """The largest value an integer of a kernel has in any thread of a launch.
 
     `known`: what parameters and lengths are; `extent`: how many values each number of a thread has,
-    or, of the launch's own numbers, which. Raises KeyError if it depends on what is in memory.
+    or, of the launch's own numbers, which. note [Bounds]
     """
 
     def interval(a: Atom) -> Interval:

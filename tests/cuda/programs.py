@@ -233,6 +233,30 @@ def stale_tile(x, y):
 
 
 @cuda.jit
+def last_tile(x, y):
+    shared = cuda.shared.array(16, float64)
+    t = cuda.threadIdx.x
+    total = 0.0
+    for k in range(4):
+        shared[t] = x[k * 16 + t] ** 2
+        cuda.syncthreads()
+        total += shared[(t + 3) % 16] ** 2
+        cuda.syncthreads()
+    y[t] = total * shared[(t + 5) % 16]
+
+
+@cuda.jit
+def rows(first, value, x, y):
+    """A sparse matrix by rows: how long they are is in memory."""
+    i = cuda.grid(1)
+    if i < y.size:
+        total = 1.0
+        for k in range(first[i + 1] - first[i]):
+            total = total * value[first[i] + k] + math.sin(total * x[k])
+        y[i] = total
+
+
+@cuda.jit
 def trajectory(s, p, out, steps):
     i = cuda.grid(1)
     if i >= s.shape[0]:
@@ -358,6 +382,13 @@ PROGRAMS = {
     "bodies": Program(bodies, (3, 16), _with((48, 2), 48, (48, 2)), (0, 1, 2)),
     "product": Program(product, ((2, 2), (4, 4)), _with((6, 10), (10, 7), (6, 7)), (0, 1, 2)),
     "stale_tile": Program(stale_tile, (1, 16), _with(64, 16), (0, 1)),
+    "last_tile": Program(last_tile, (1, 16), _with(64, 16), (0, 1)),
+    "rows": Program(
+        rows,
+        (1, 8),
+        lambda rng: [np.array([0, 3, 3, 7, 9, 14]), *rng.standard_normal((2, 14)), np.zeros(5)],
+        (1, 2, 3),
+    ),
     "trajectory": Program(trajectory, (2, 32), _with((50, 3), 3, 50, whole=(7,)), (0, 1, 2)),
     "root": Program(root, (2, 16), lambda rng: [rng.random(20) + 0.5, np.zeros(20)], (0, 1)),
     "local_array": Program(local_array, (2, 16), _with((20, 3), 20), (0, 1)),
