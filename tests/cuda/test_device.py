@@ -14,7 +14,7 @@ from numbaflux.api import pipeline
 from numbaflux.backends import emulation
 from numbaflux.cuda import emulator
 from numbaflux.cuda.kernel import flat, for_launch, lengths
-from tests.cuda.kernels import BLOCK, KERNELS
+from tests.cuda.kernels import BLOCK, KERNELS, SHOWN
 from tests.cuda.simulate import HORNER, MIRROR, SIMULATED, arguments, shadows
 
 CASES = (*KERNELS, HORNER, MIRROR)
@@ -79,7 +79,7 @@ def test_simulator():
 # ---- text --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["saxpy_active", "block_sum", "dot", "newton"])
+@pytest.mark.parametrize("name", SHOWN)
 def test_source_of_adjoint(name, golden):
     case = next(c for c in KERNELS if c.name == name)
     given = [
