@@ -4,15 +4,14 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numba import cuda, types
 
 import numbaflux as nf
-from numbaflux.api import pipeline
-from numbaflux.backends import emulation
-from numbaflux.cuda import emulator
+from numbaflux.cuda.emulator import Emulator
 from numbaflux.cuda.kernel import flat, for_launch, lengths
 from tests.cuda.kernels import BLOCK, KERNELS, SHOWN
 from tests.cuda.simulate import HORNER, MIRROR, SIMULATED, arguments, shadows
@@ -42,15 +41,12 @@ def run_written(configured, args):
 
 
 def emulate_written(kernel, launch, args):
-    made = emulation.emulated(kernel.program)
-    name = f"emulated_{kernel.name}"
-    compiled = emulator.Compiled(made, pipeline.keep(name, emulation.write(name, made)))
+    """One of them, watched for races and bounds."""
     if kernel.dynamic:
         args = [*args, launch.shared]
-        grown = type(launch)(launch.grid, launch.block, 0, launch.shared * kernel.dynamic)
-    else:
-        grown = launch
-    emulator._run(compiled, grown, args, "reverse", np.random.default_rng(0))
+        launch = replace(launch, shared=launch.shared * kernel.dynamic)
+    machine = Emulator(check=True, unwritten="nan", order="reverse", seed=0)
+    machine.run(machine.compile(kernel.program), launch, args)
 
 
 @pytest.mark.parametrize("form", ["tangent", "adjoint"])
