@@ -198,6 +198,8 @@ def newton(a, root):
 F32 = types.float32
 VECTOR, MATRIX, PLACES = F32[::1], F32[:, ::1], types.int32[::1]
 
+SHOWN = ("saxpy_active", "block_sum", "dot", "newton")  # whose adjoint's code is a golden
+
 Blocks = tuple[Any, ...]
 
 

@@ -4,17 +4,16 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numba import cuda, types
 
 import numbaflux as nf
-from numbaflux.api import pipeline
-from numbaflux.backends import emulation
-from numbaflux.cuda import emulator
+from numbaflux.cuda.emulator import Emulator
 from numbaflux.cuda.kernel import flat, for_launch, lengths
-from tests.cuda.kernels import BLOCK, KERNELS
+from tests.cuda.kernels import BLOCK, KERNELS, SHOWN
 from tests.cuda.simulate import HORNER, MIRROR, SIMULATED, arguments, shadows
 
 CASES = (*KERNELS, HORNER, MIRROR)
@@ -42,15 +41,12 @@ def run_written(configured, args):
 
 
 def emulate_written(kernel, launch, args):
-    made = emulation.emulated(kernel.program)
-    name = f"emulated_{kernel.name}"
-    compiled = emulator.Compiled(made, pipeline.keep(name, emulation.write(name, made)))
+    """One of them, watched for races and bounds."""
     if kernel.dynamic:
         args = [*args, launch.shared]
-        grown = type(launch)(launch.grid, launch.block, 0, launch.shared * kernel.dynamic)
-    else:
-        grown = launch
-    emulator._run(compiled, grown, args, "reverse", np.random.default_rng(0))
+        launch = replace(launch, shared=launch.shared * kernel.dynamic)
+    machine = Emulator(check=True, unwritten="nan", order="reverse", seed=0)
+    machine.run(machine.compile(kernel.program), launch, args)
 
 
 @pytest.mark.parametrize("form", ["tangent", "adjoint"])
@@ -79,7 +75,7 @@ def test_simulator():
 # ---- text --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["saxpy_active", "block_sum", "dot", "newton"])
+@pytest.mark.parametrize("name", SHOWN)
 def test_source_of_adjoint(name, golden):
     case = next(c for c in KERNELS if c.name == name)
     given = [
