@@ -59,6 +59,8 @@ def write(name: str, program: Program, options: Mapping[str, object]) -> Source:
 
 
 class Module:
+    compiler = "import numba"
+
     def __init__(self, name: str, program: Program, options: Mapping[str, object]) -> None:
         self.program, self.options = program, options
         self.fn: Function = program.function
@@ -111,7 +113,7 @@ class Module:
             )
             if re.search(module, body)
         ]
-        third = ["import numba"] + ["import numpy as np"] * bool(re.search(r"\bnp\.", body))
+        third = [self.compiler] + ["import numpy as np"] * bool(re.search(r"\bnp\.", body))
         used = [m for m in ("lanes", "runtime", "vecmath", "watch") if re.search(rf"\b{m}\.", body)]
         own = [f"from numbaflux import {', '.join(used)}"] if used else []
         groups = [
@@ -247,22 +249,22 @@ class Module:
 
 def _numba_signature(fn: Function) -> str:
     """A function's types as Numba's source for them."""
-    results = [_numba_type(a.type) for a in fn.results]
+    results = [numba_type(a.type) for a in fn.results]
     result = f"Tuple(({', '.join(results)}))" if len(results) > 1 else "".join(results) or "void"
-    return f"{result}({', '.join(_numba_type(p.type) for p in fn.params)})"
+    return f"{result}({', '.join(numba_type(p.type) for p in fn.params)})"
 
 
-def _numba_type(type: Type) -> str:
+def numba_type(type: Type) -> str:
     """float64, float64[:, ::1], or in full what has no such short form."""
     match type:
         case Array(element, ndim, layout):
             rank_and_layout = f"{ndim}, '{layout}'{', readonly=True' * type.readonly}"
             if type.readonly or ndim == 0 or (ndim == 1 and layout == "F"):
-                return f"Array({_numba_type(element)}, {rank_and_layout})"
+                return f"Array({numba_type(element)}, {rank_and_layout})"
             dims = [":"] * ndim
             if layout != "A":
                 dims[0 if layout == "F" else -1] = "::1"
-            return f"{_numba_type(element)}[{', '.join(dims)}]"
+            return f"{numba_type(element)}[{', '.join(dims)}]"
         case Scalar("bool"):
             return "boolean"
         case _:

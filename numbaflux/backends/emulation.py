@@ -46,7 +46,7 @@ from numbaflux.ir.nodes import (
     Var,
     While,
 )
-from numbaflux.ir.ops import THREADS, WATCHES
+from numbaflux.ir.ops import THREADS, VOTES, WATCHES
 from numbaflux.ir.trees import Leaf, Program
 from numbaflux.ir.walk import map_regions, substitute, walk
 
@@ -56,7 +56,6 @@ LAUNCH = (
     "first",  # the number in the grid of the first thread of the block
 )
 WARP = 32
-VOTES = {"sync_count", "sync_and", "sync_or", "warp_all", "warp_any", "warp_ballot"}
 ENDED = 0  # what a thread yields at its end
 
 

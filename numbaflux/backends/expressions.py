@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from numbaflux.backends.inline import Inlined
 from numbaflux.ir.nodes import (
     Array,
@@ -241,6 +243,8 @@ def constant(a: Const) -> Piece:
         return repr(bool(a.value)), CALL
     value = float(a.value) if a.type.is_float else int(a.value)
     text = repr(value) if math.isfinite(value) else f"math.{abs(value)}"
+    if dtype == "float32" and math.isfinite(value):
+        text = str(np.float32(value))  # the shortest that is the same in float32
     if value == -math.inf:
         text = "-math.inf"
     if dtype not in ("float64", "int64"):

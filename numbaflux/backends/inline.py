@@ -38,7 +38,7 @@ from numbaflux.ir.nodes import (
     View,
     While,
 )
-from numbaflux.ir.ops import OPS, ROUTINES
+from numbaflux.ir.ops import OPS, ROUTINES, VOTES
 from numbaflux.ir.walk import regions, uses, walk
 
 ANYTHING = "anything"  # the kind of memory that a barrier lets others write
@@ -210,7 +210,7 @@ def _written(stmt: Stmt) -> frozenset[str]:
     inner = [s for region in regions(stmt) for s in walk(region)]
     found = set()
     for s in (stmt, *inner):
-        if isinstance(s, Barrier):
+        if isinstance(s, Barrier) or (isinstance(s, Extern) and s.routine in VOTES):
             found.add(ANYTHING)
         if isinstance(s, Store | Accumulate | Gemm | Atomic):
             base = s.out if isinstance(s, Gemm) else s.array

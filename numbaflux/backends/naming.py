@@ -7,7 +7,7 @@ import keyword
 import re
 from collections.abc import Iterable
 
-MODULES = ("math", "np", "numba", "runtime", "lanes", "vecmath", "watch", "namedtuple")
+MODULES = ("math", "np", "numba", "cuda", "runtime", "lanes", "vecmath", "watch", "namedtuple")
 CALLED = ("abs", "bool", "float", "int", "len", "max", "min", "print", "range")
 EXCEPTIONS = tuple(
     name

@@ -63,6 +63,8 @@ class Writer:
     called; `exceptions` those of exceptions.
     """
 
+    written = Expressions
+
     def __init__(
         self,
         fn: Function,
@@ -77,7 +79,7 @@ class Writer:
         self._name(names_shared(fn, self.inline))
         self.lines: list[str] = []
         self.depth = 1
-        self.expressions = Expressions(self.names, self.inline, self._hoist, self._room)
+        self.expressions = self.written(self.names, self.inline, self._hoist, self._room)
 
     def _name(self, leaders: Mapping[Var, Var]) -> None:
         for v, leader in leaders.items():
@@ -136,11 +138,11 @@ class Writer:
             case Call(results, callee, args):
                 targets = ", ".join(self.names[r] for r in results)
                 head = f"{targets} = " if results else ""
-                self._put(f"{head}{self.names[callee]}({_places(len(args))})", args)
-            case Alloc(result, shape, zero):
-                self.line(f"{self.names[result]} = {self._alloc(result.type, shape, zero)}")
-            case Store(array, index, value) | Accumulate(array, index, value):
-                self._store(array, index, value, isinstance(stmt, Accumulate))
+                self._put(f"{head}{self.names[callee]}({places(len(args))})", args)
+            case Alloc(result):
+                self.line(f"{self.names[result]} = {self._alloc(stmt)}")
+            case Store() | Accumulate():
+                self._store(stmt)
             case Gemm(out, a, b):
                 module = "lanes" if width(out.type) else "runtime"
                 self._put(f"{module}.gemm({{0}}, {{1}}, {{2}})", (out, a, b))
@@ -157,7 +159,7 @@ class Writer:
             case Barrier() | Atomic() | Shuffle():
                 self.threads(stmt)
             case Print(args):
-                self._put(f"print({_places(len(args))})", args)
+                self._put(f"print({places(len(args))})", args)
             case _:
                 assert_never(stmt)
 
@@ -179,7 +181,8 @@ class Writer:
     def _is(self, a: Atom, name: str) -> bool:
         return isinstance(a, Var) and a not in self.inline and self.names[a] == name
 
-    def _alloc(self, type: Type, shape: Sequence[Atom], zero: bool) -> str:
+    def _alloc(self, stmt: Alloc) -> str:
+        type, shape, zero = stmt.result.type, stmt.shape, stmt.zero
         assert isinstance(type, Array)
         if isinstance(type.element, Array):
             nothing = _empty_reference(type.element)
@@ -192,8 +195,9 @@ class Writer:
             return f"{function}({self.expressions.shape(shape[::-1])}{dtype}).T"
         return f"{function}({self.expressions.shape(shape, lanes)}{dtype})"
 
-    def _store(self, array: Atom, index: Sequence[Atom], value: Atom, add: bool) -> None:
-        t = array.type
+    def _store(self, stmt: Store | Accumulate) -> None:
+        array, index, value = stmt.array, stmt.index, stmt.value
+        add, t = isinstance(stmt, Accumulate), array.type
         assert isinstance(t, Array)
         if t.grows and isinstance(t.element, Array):
             self._put("runtime.put({0}, {1}, {2})", (array, *index, value))
@@ -217,7 +221,7 @@ class Writer:
         if not certain:
             self._put("if {0}:", (cond,))
             self.depth += 1
-        self._put(f"raise {self.exceptions[exception]}({_places(len(args))})", args)
+        self._put(f"raise {self.exceptions[exception]}({places(len(args))})", args)
         self.depth -= not certain
 
     # ---- regions -------------------------------------------------------------------------------
@@ -343,8 +347,9 @@ def _escaped(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def _places(count: int) -> str:
-    return ", ".join(f"{{{i}}}" for i in range(count))
+def places(count: int, first: int = 0) -> str:
+    """So many places of a form: {0}, {1}."""
+    return ", ".join(f"{{{i}}}" for i in range(first, first + count))
 
 
 def _wide(type: Type) -> bool:

@@ -1,9 +1,11 @@
 """Derivatives of CUDA kernels: `numbaflux.cuda`."""
 
+from numbaflux.cuda.device import NoCudaError
 from numbaflux.cuda.emulator import Emulation, emulate
 from numbaflux.cuda.loops import checkpoint
 from numbaflux.cuda.memory import OutOfBoundsError, RaceError, UnwrittenError
 from numbaflux.cuda.public import adjoint, tangent, vjp
+from numbaflux.cuda.report import Report, report, source
 from numbaflux.cuda.scheduler import DivergentBarrierError
 from numbaflux.cuda.tape import Gradients, Tape, copy
 
@@ -11,14 +13,18 @@ __all__ = [
     "DivergentBarrierError",
     "Emulation",
     "Gradients",
+    "NoCudaError",
     "OutOfBoundsError",
     "RaceError",
+    "Report",
     "Tape",
     "UnwrittenError",
     "adjoint",
     "checkpoint",
     "copy",
     "emulate",
+    "report",
+    "source",
     "tangent",
     "vjp",
 ]

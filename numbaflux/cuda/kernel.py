@@ -13,18 +13,21 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numba import typeof
 
 from numbaflux import frontend
 from numbaflux.api.transforms import Dup, InPlace
-from numbaflux.ir.build import var_of
-from numbaflux.ir.nodes import Dim, Var
+from numbaflux.cuda.device import OnDevice, compiler_of, on_device, options_of, type_of
+from numbaflux.errors import UnsupportedError
+from numbaflux.ir.build import array_of, var_of
+from numbaflux.ir.nodes import Accumulate, Dim, Function, Var
 from numbaflux.ir.trees import leaves
 from numbaflux.ir.verify import verify
+from numbaflux.ir.walk import walk
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.indices import indices
 from numbaflux.passes.owner import PARTS, Known
 from numbaflux.passes.simplify import simplify
+from numbaflux.passes.trips import sizes
 from numbaflux.transforms import launches
 from numbaflux.transforms.launches import Launched, Recorded
 from numbaflux.transforms.tapes import Taped, upper_bound
@@ -80,11 +83,16 @@ def _three(sizes: Any, what: str) -> tuple[int, int, int]:
 
 @dataclass(eq=False)
 class KernelDerivative:
-    """`transform` of a kernel, a derivative of one included."""
+    """`transform` of a kernel, a derivative of one included.
+
+    `deterministic`: its result must not depend on the order in which threads run.
+    """
 
     transform: InPlace
     primal: Any
+    deterministic: bool = False
     _programs: dict[tuple[Types, Known], Launched] = field(default_factory=dict)
+    _kernels: dict[Launched, OnDevice] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.primal, KernelDerivative) and not callable(
@@ -96,6 +104,19 @@ class KernelDerivative:
     def __name__(self) -> str:
         return f"{self.transform.name}_{name_of(self.primal)}"
 
+    def __getitem__(self, config: Any) -> Configured:
+        """Ready to be launched, like a kernel of Numba's: derivative[grid, block](...)."""
+        return Configured(self, Launch.of(config))
+
+    def kernel(self, launched: Launched, known: Known) -> OnDevice:
+        """The program for such launches as kernels for a GPU, made once."""
+        if launched not in self._kernels:
+            user = user_kernel(self)
+            self._kernels[launched] = on_device(
+                self.__name__, launched.program, known, compiler_of(user), options_of(user)
+            )
+        return self._kernels[launched]
+
     def launched(self, arg_types: Types, known: Known) -> Launched:
         """The program for these argument types and such launches, made once."""
         key = (arg_types, known)
@@ -104,6 +125,8 @@ class KernelDerivative:
             shadows = self.transform.shadows(of.program, arg_types)
             made = getattr(launches, self.transform.name)(of, shadows, self.transform.dup, known)
             verify(made.program.function)
+            if self.deterministic:
+                refuse_atomics(made.program.function)
             self._programs[key] = made
         return self._programs[key]
 
@@ -117,7 +140,7 @@ class KernelVjp:
 
     def recorded(self, dups: Sequence[Any], launch: Launch) -> Recorded:
         """The kernel that records and its adjoint, for arguments with their shadows."""
-        key = (tuple(typeof(a) for a in dups), launch.known())
+        key = (types_of(dups), launch.known())
         if key not in self._programs:
             transform = InPlace("adjoint")
             of = launched(self.primal, transform.primal_types(key[0]), key[1])
@@ -134,6 +157,39 @@ def with_dups(args: Sequence[Any], shadows: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(a if d is None else Dup(a, d) for a, d in zip(args, shadows, strict=True))
 
 
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A derivative and how it is launched."""
+
+    derivative: KernelDerivative
+    launch: Launch
+
+    def __call__(self, *args: Any) -> None:
+        check_arguments(args)
+        program = for_launch(self.derivative, args, self.launch)
+        kernel = self.derivative.kernel(program, self.launch.known())
+        shapes = lengths(kernel.taped, self.launch, args)
+        leaves = [leaf for arg in args for leaf in flat(arg) if leaf is not None]
+        kernel.run(self.launch, leaves, shapes)
+
+
+def refuse_atomics(fn: Function) -> None:
+    """Raise UnsupportedError for a sum of floats whose order the threads decide."""
+    for stmt in walk(fn.block):
+        if isinstance(stmt, Accumulate) and stmt.atomic and array_of(stmt.array).is_float:
+            name = getattr(stmt.array, "name", "an array")
+            raise UnsupportedError(
+                f"an atomic addition to `{name}` in a deterministic adjoint", stmt.loc,
+                "several threads may add to one element, in an order that changes",
+                "let every thread read elements of its own, or leave out deterministic=True",
+            )  # fmt: skip
+
+
+def user_kernel(kernel: Any) -> Any:
+    """The kernel of the user's that a derivative is of, of whatever order."""
+    return user_kernel(kernel.primal) if isinstance(kernel, KernelDerivative) else kernel
+
+
 def name_of(kernel: Any) -> str:
     if isinstance(kernel, KernelDerivative):
         return kernel.__name__
@@ -145,12 +201,18 @@ def launched(kernel: Any, arg_types: Types, known: Known) -> Launched:
     if isinstance(kernel, KernelDerivative):
         return kernel.launched(arg_types, known)
     program = frontend.read_kernel(kernel, arg_types, known.block)
-    return Launched(replace(program, function=accumulate(simplify(indices(program.function)))))
+    return Launched(
+        replace(program, function=accumulate(simplify(sizes(indices(program.function)))))
+    )
+
+
+def types_of(args: Sequence[Any]) -> Types:
+    return tuple(type_of(a) for a in args)
 
 
 def for_launch(kernel: Any, args: Sequence[Any], launch: Launch) -> Launched:
     """The program for these arguments, with the proofs that hold for this launch."""
-    return launched(kernel, tuple(typeof(a) for a in args), launch.known())
+    return launched(kernel, types_of(args), launch.known())
 
 
 # ---- tapes -------------------------------------------------------------------------------------

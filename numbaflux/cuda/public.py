@@ -8,13 +8,14 @@ from numbaflux.api.transforms import InPlace
 from numbaflux.cuda.kernel import KernelDerivative, KernelVjp
 
 
-def adjoint(kernel: Any) -> KernelDerivative:
+def adjoint(kernel: Any, deterministic: bool = False) -> KernelDerivative:
     """The reverse of a kernel: `adjoint(kernel)[grid, block](Dup(x, dx), ...)`.
 
     Launched after the kernel and like it, it adds to each shadow dx the product of the transposed
     Jacobian with the cotangents in the shadows of what the kernel has written; those are zeroed
     where they are consumed.  A scalar has a shadow of one element.  What is not given as
-    `Dup(x, dx)` is constant.
+    `Dup(x, dx)` is constant.  With `deterministic` the result is the same to the last bit in every
+    launch: where that would need atomic additions, it is refused.
 
     Raises UnsupportedError for a construct that has no derivative, NotDifferentiableError if the
     reverse needs what the kernel has overwritten, ValueError for a shadow of another shape.
@@ -33,7 +34,7 @@ def adjoint(kernel: Any) -> KernelDerivative:
     >>> dx
     array([0., 2., 4.])
     """
-    return KernelDerivative(InPlace("adjoint"), kernel)
+    return KernelDerivative(InPlace("adjoint"), kernel, deterministic)
 
 
 def vjp(kernel: Any) -> KernelVjp:

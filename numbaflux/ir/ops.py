@@ -184,6 +184,9 @@ for _kind in ("count", "and", "or"):  # over the threads of a block, which wait 
     _routine(f"sync_{_kind}", f"cuda.syncthreads_{_kind}({{0}})", lambda p: p, False)
 for _kind in ("all", "any", "ballot"):  # over the threads of a warp
     _routine(f"warp_{_kind}", f"cuda.{_kind}_sync(0xFFFFFFFF, {{0}})", lambda p: p, False)
+VOTES = {f"sync_{_k}" for _k in ("count", "and", "or")} | {
+    f"warp_{_k}" for _k in ("all", "any", "ballot")
+}
 _routine("threads", "numba.get_num_threads()", lambda: np.int64(3))
 _routine("same_string", "{0} == {1}", lambda a, b: a == b)
 

@@ -1,0 +1,235 @@
+"""What is launched on a GPU: the very program that is written, run by the emulator; its text."""
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from numba import cuda, types
+
+import numbaflux as nf
+from numbaflux.api import pipeline
+from numbaflux.backends import emulation
+from numbaflux.cuda import emulator
+from numbaflux.cuda.kernel import flat, for_launch, lengths
+from tests.cuda.kernels import BLOCK, KERNELS
+from tests.cuda.simulate import HORNER, MIRROR, SIMULATED, arguments, shadows
+
+CASES = (*KERNELS, HORNER, MIRROR)
+F32 = types.float32
+VECTOR = F32[::1]
+
+
+def run_written(configured, args):
+    """Launch the written kernels, with their tapes, on the emulator."""
+    launch = configured.launch
+    program = for_launch(configured.derivative, args, launch)
+    made = configured.derivative.kernel(program, launch.known())
+    leaves = [leaf for arg in args for leaf in flat(arg)]
+    shapes = lengths(made.taped, launch, args)
+    if made.counting is not None:
+        counts = np.zeros((shapes.count(None), launch.threads), np.int64)
+        emulate_written(made.counting, launch, [*leaves, counts])
+        longest = iter(counts.max(axis=1))
+        shapes = [(int(next(longest)),) if shape is None else shape for shape in shapes]
+    tapes = [
+        np.full((*shape, launch.threads), np.nan, tape.array.type.element.numpy)
+        for tape, shape in zip(made.taped.tapes, shapes, strict=True)
+    ]
+    emulate_written(made.kernel, launch, [*leaves, *tapes])
+
+
+def emulate_written(kernel, launch, args):
+    made = emulation.emulated(kernel.program)
+    name = f"emulated_{kernel.name}"
+    compiled = emulator.Compiled(made, pipeline.keep(name, emulation.write(name, made)))
+    if kernel.dynamic:
+        args = [*args, launch.shared]
+        grown = type(launch)(launch.grid, launch.block, 0, launch.shared * kernel.dynamic)
+    else:
+        grown = launch
+    emulator._run(compiled, grown, args, "reverse", np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("form", ["tangent", "adjoint"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_written_for_the_launch(case, form):
+    """What is made of a program for one shape of block computes what the program does."""
+    configured = getattr(nf.cuda, form)(case.kernel)[case.launch(300)]
+    wanted, found = (arguments(case, form, 300) for _ in range(2))
+    nf.cuda.emulate(configured.derivative)[case.launch(300)](*wanted)
+    run_written(configured, found)
+    for a, b in zip(shadows(wanted), shadows(found), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4)
+
+
+def test_simulator():
+    """They also run on Numba's simulator, which knows the language that they are written in."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tests.cuda.simulate"],
+        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("agrees") == 2 * len(SIMULATED)
+
+
+# ---- text --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["saxpy_active", "block_sum", "dot", "newton"])
+def test_source_of_adjoint(name, golden):
+    case = next(c for c in KERNELS if c.name == name)
+    given = [
+        nf.Dup(t, t if hasattr(t, "ndim") else t[::1]) if i in case.active else t
+        for i, t in enumerate(case.types)
+    ]
+    golden(nf.cuda.source(nf.cuda.adjoint(case.kernel)[case.launch(1 << 16)], *given))
+
+
+@cuda.jit
+def ends(x, y, n):
+    i = cuda.grid(1)
+    if i < x.shape[0]:
+        y[i] = x[i] * x[i - 1] * x[n]
+    if i > 0 and i < x.shape[0] - 1:
+        y[i + 1] += x[i - 1] * x[x.shape[0] - 1 - i] * x[-1]
+
+
+def test_a_subscript_that_may_be_negative_stays_signed():
+    text = nf.cuda.source(nf.cuda.tangent(ends), nf.Dup(VECTOR, VECTOR), nf.Dup(VECTOR, VECTOR),
+                          types.int64)  # fmt: skip
+    assert "x[np.uint64(i)]" in text and "x[n]" in text and "x[-1]" in text
+    first, second = text.split("if i > 0")
+    assert "x[i - 1]" in first and "x[np.uint64(i - 1)]" not in first
+    assert "x[np.uint64(i - 1)]" in second and "y[np.uint64(i + 1)]" in second
+    mirrored = re.search(r"(\w+) = n_1 - 1 - i\n", second)
+    assert mirrored is not None and f"x[np.uint64({mirrored[1]})]" in second
+
+
+def test_dynamic_arrays_begin_one_after_the_other():
+    text = nf.cuda.source(nf.cuda.tangent(MIRROR.kernel)[2, BLOCK, 0, 512], nf.Dup(VECTOR, VECTOR),
+                          nf.Dup(VECTOR, VECTOR))  # fmt: skip
+    assert "def tangent_mirror(x, d_x, out, d_out, dynamic_bytes):" in text
+    assert "(dynamic_bytes + 7) // 8 * 2" in text
+    assert text.count("cuda.shared.array(0, np.float32)") == 2
+
+
+@cuda.jit(fastmath=True)
+def quick(x, y):
+    i = cuda.grid(1)
+    y[i] = x[i] / y[i]
+
+
+def test_fastmath_is_taken_over():
+    text = nf.cuda.source(nf.cuda.tangent(quick), nf.Dup(VECTOR, VECTOR), nf.Dup(VECTOR, VECTOR))
+    assert "@cuda.jit(fastmath=True)" in text
+
+
+@cuda.jit
+def warps(x, y):
+    i = cuda.grid(1)
+    v = x[i] + cuda.shfl_down_sync(0xFFFFFFFF, x[i], 4)
+    if cuda.syncthreads_count(v > 0) > 3 and cuda.any_sync(0xFFFFFFFF, v > 0):
+        cuda.syncwarp()
+        y[i] = v * cuda.laneid
+
+
+def test_warps():
+    text = nf.cuda.source(nf.cuda.adjoint(warps), nf.Dup(VECTOR, VECTOR), nf.Dup(VECTOR, VECTOR))
+    assert "cuda.shfl_up_sync(0xFFFFFFFF, " in text
+    assert "cuda.syncthreads_count(np.int32(" in text
+    assert "cuda.any_sync(0xFFFFFFFF, " in text
+
+
+@cuda.jit
+def sorted_rows(x, y):
+    i = cuda.grid(1)
+    y[i] = x[np.searchsorted(x, y[i])]
+
+
+def test_what_has_no_form_on_a_gpu_is_refused_with_its_line():
+    with pytest.raises(nf.UnsupportedError, match=r"searchsorted.* in a kernel\n.*test_device.py"):
+        nf.cuda.source(nf.cuda.tangent(sorted_rows), nf.Dup(VECTOR, VECTOR), VECTOR)
+
+
+# ---- launching ---------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_the_error_names_the_emulator():
+    case, x = KERNELS[0], np.zeros(8, np.float32)
+    with pytest.raises(nf.cuda.NoCudaError, match=r"numbaflux\.cuda\.emulate"):
+        nf.cuda.adjoint(case.kernel)[1, 32](
+            np.float32(1), nf.Dup(x, x.copy()), nf.Dup(x.copy(), x.copy())
+        )
+
+
+class OnDevice:
+    """An array of another library."""
+
+    def __init__(self, array, writable=True):
+        self.array, self.dtype, self.shape = array, array.dtype, array.shape
+        data = (array.ctypes.data, not writable)
+        self.__cuda_array_interface__ = {
+            "data": data, "shape": array.shape, "typestr": array.dtype.str,
+            "strides": None if array.flags.c_contiguous else array.strides, "version": 3,
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros(4, np.float32), np.zeros((3, 4)), np.zeros((4, 3)).T, np.zeros((4, 4))[::2]]
+)
+def test_type_of_an_array_on_the_device(array):
+    from numba import typeof
+
+    from numbaflux.cuda.device import type_of
+
+    assert type_of(OnDevice(array)) == typeof(array)
+    assert type_of(OnDevice(array, writable=False)).mutable is False
+    assert type_of(nf.Dup(OnDevice(array), array)) == typeof(nf.Dup(array, array))
+
+
+# ---- report ------------------------------------------------------------------------------------
+
+
+def test_report_says_why(capsys):
+    case = next(c for c in KERNELS if c.name == "gather")
+    args = arguments(case, "adjoint", 256)
+    found = nf.cuda.report(nf.cuda.adjoint(case.kernel)[2, BLOCK], *args)
+    assert [v.plain for v in found.verdicts] == [False]
+    assert found.tape == 0
+    printed = capsys.readouterr().out
+    assert "d_x += ...  atomic" in printed and "v = x[index[i]]" in printed
+
+
+@cuda.jit
+def repeated(x, y):
+    i = cuda.grid(1)
+    v = x[i]
+    for _ in range(y.shape[1]):
+        v = v * v + x[i]
+    y[i, 0] = v
+
+
+def test_report_counts_the_tape():
+    x, y = np.ones(256, np.float32), np.ones((256, 5), np.float32)
+    adjoint = nf.cuda.adjoint(repeated)
+    found = nf.cuda.report(adjoint[2, BLOCK], nf.Dup(x, x.copy()), nf.Dup(y, y.copy()))
+    assert found.tape == 5 * 256 * 4  # v before each of 5 trips, in 256 threads
+    matrix = F32[:, ::1]
+    of_types = nf.cuda.report(adjoint[2, BLOCK], nf.Dup(VECTOR, VECTOR), nf.Dup(matrix, matrix))
+    assert of_types.tape is None
+
+
+def test_deterministic():
+    saxpy, gather = (next(c for c in KERNELS if c.name == n) for n in ("saxpy", "gather"))
+    nf.cuda.source(nf.cuda.adjoint(saxpy.kernel, deterministic=True), F32, nf.Dup(VECTOR, VECTOR),
+                   nf.Dup(VECTOR, VECTOR))  # fmt: skip
+    with pytest.raises(nf.UnsupportedError, match=r"atomic addition to `d_x`"):
+        nf.cuda.source(
+            nf.cuda.adjoint(gather.kernel, deterministic=True),
+            nf.Dup(VECTOR, VECTOR), types.int32[::1], nf.Dup(VECTOR, VECTOR),
+        )  # fmt: skip

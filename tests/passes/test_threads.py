@@ -1,0 +1,198 @@
+"""Passes over kernels: signs of subscripts, strides, constant loops, the numbers of a launch."""
+
+import numpy as np
+import pytest
+from numba import cuda, types
+
+from numbaflux.frontend import read_kernel
+from numbaflux.ir.interp import interpret
+from numbaflux.ir.nodes import For, If, Load, Prim, While
+from numbaflux.ir.printer import show
+from numbaflux.ir.walk import walk
+from numbaflux.passes.indices import indices
+from numbaflux.passes.signs import decided, nonnegative
+from numbaflux.passes.simplify import simplify
+from numbaflux.passes.strides import strides
+from numbaflux.passes.trips import bounds, launched, sizes, trips
+
+VECTOR, I64 = types.float64[::1], types.int64
+BLOCK = (128, 1, 1)
+
+
+def read(kernel, *arg_types):
+    return simplify(sizes(indices(read_kernel(kernel, arg_types).function)))
+
+
+def signs(fn):
+    """For each load, in order, whether its subscript is proven not to be negative."""
+    proven = nonnegative(fn, bounds(BLOCK))
+    return [(s, 0) in proven for s in walk(fn.block) if isinstance(s, Load)]
+
+
+def kinds(fn, kind):
+    return sum(isinstance(s, kind) for s in walk(fn.block))
+
+
+# ---- signs -------------------------------------------------------------------------------------
+
+
+def of_threads(x, y):
+    i = cuda.grid(1)
+    y[0] = x[i] + x[2 * i + 3] + x[i // 4] + x[i % 7] + x[cuda.blockDim.x * 2]
+
+
+def of_counters(x, y):
+    for k in range(x.shape[0]):
+        for j in range(k):
+            y[0] += x[k] + x[x.shape[0] - 1 - k] + x[k - j] + x[k - 1 - j]
+
+
+def of_while(x, y):
+    i = cuda.threadIdx.x
+    while i < x.shape[0]:
+        y[0] += x[i]
+        i += cuda.gridsize(1)
+
+
+@pytest.mark.parametrize("kernel", [of_threads, of_counters, of_while])
+def test_proven(kernel):
+    found = signs(read(kernel, VECTOR, VECTOR))
+    assert all(found) and len(found) > 1
+
+
+def of_differences(x, y):
+    i = cuda.grid(1)
+    y[0] = x[i - 1] + x[x.shape[0] - 1 - i] + x[3 - i]
+
+
+def of_counters_past_zero(x, y):
+    for k in range(x.shape[0]):
+        y[0] += x[k - 1] + x[x.shape[0] - 2 - k]
+
+
+def of_falling_while(x, y):
+    i = cuda.threadIdx.x
+    while i > -x.shape[0]:
+        y[0] += x[i]
+        i -= 1
+
+
+def of_data(x, y):
+    y[0] = x[int(x[0])]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "negative"),
+    [(of_differences, 3), (of_counters_past_zero, 2), (of_falling_while, 1), (of_data, 1)],
+)
+def test_not_proven(kernel, negative):
+    assert signs(read(kernel, VECTOR, VECTOR)).count(False) == negative
+
+
+def narrow(x, y, n):
+    i = np.int32(cuda.grid(1) * n)
+    y[0] = x[i]
+
+
+def test_a_narrow_integer_may_have_wrapped():
+    assert signs(read(narrow, VECTOR, VECTOR, I64)) == [False]
+
+
+def asked(x, y, n):
+    t = cuda.threadIdx.x
+    if t < 128:
+        y[t] = x[t]
+    if t < 100:
+        y[t] += x[t]
+    if n > 0 and n < 5 and n < 5:
+        y[t] += x[n]
+
+
+def test_comparisons_are_decided_where_they_are_proven():
+    fn = read(asked, VECTOR, VECTOR, I64)
+    found = simplify(decided(fn, bounds(BLOCK)))
+    assert kinds(found, If) < kinds(fn, If)
+    assert "< 100" in show(found) and "< 128" not in show(found)
+    assert "< 128" in show(simplify(decided(fn, bounds((256, 1, 1)))))
+
+
+# ---- strides -----------------------------------------------------------------------------------
+
+
+def grid_stride(x, y):
+    total = 0.0
+    for i in range(cuda.grid(1), x.shape[0], cuda.gridsize(1)):
+        total += x[i]
+    y[0] = total
+
+
+def test_a_stride_of_threads_needs_no_division():
+    fn = read(grid_stride, VECTOR, VECTOR)
+    found = simplify(strides(fn))
+    assert any(isinstance(s, Prim) and s.op == "floordiv" for s in walk(fn.block))
+    assert not any(isinstance(s, Prim) and s.op == "floordiv" for s in walk(found.block))
+    assert kinds(found, While) == 1 and all(signs(found))
+
+
+def tiled(x, y):
+    for tile in range(x.shape[0] // 16):
+        y[0] += x[tile * 16 + cuda.threadIdx.x]
+
+
+def unknown_step(x, y, step):
+    for i in range(0, x.shape[0], step):
+        y[0] += x[i]
+
+
+@pytest.mark.parametrize(("kernel", "more"), [(tiled, ()), (unknown_step, (I64,))])
+def test_other_loops_are_left_alone(kernel, more):
+    fn = read(kernel, VECTOR, VECTOR, *more)
+    assert kinds(strides(fn), For) == kinds(fn, For) == 1
+
+
+# ---- what is known -----------------------------------------------------------------------------
+
+
+def halving(y):
+    s, trip = 64, 0
+    while s > 0:
+        s //= 2
+        trip += 1
+    y[0] = trip
+
+
+def test_a_constant_loop_is_run():
+    fn = read(halving, VECTOR)
+    found = simplify(trips(fn))
+    assert kinds(fn, While) == 1 and kinds(found, While) == 0
+    y = np.zeros(1)
+    interpret(found, [y])
+    assert y[0] == 7
+
+
+def of_argument(y, n):
+    while n > 0:
+        n //= 2
+        y[0] += 1.0
+
+
+def endless(y, n):
+    s = 1
+    while s > 0:
+        s = 1
+    y[0] = s
+
+
+@pytest.mark.parametrize("kernel", [of_argument, endless])
+def test_other_whiles_are_kept(kernel):
+    fn = read(kernel, VECTOR, I64)
+    assert kinds(simplify(trips(fn)), While) == 1
+
+
+def blocks(x, y):
+    y[0] = x[cuda.blockDim.x] + x[cuda.threadIdx.y] + x[cuda.blockIdx.x] + x[cuda.blockIdx.y]
+
+
+def test_what_a_launch_says():
+    text = show(simplify(launched(read(blocks, VECTOR, VECTOR), BLOCK, {"thread_x", "block_x"})))
+    assert "x[128]" in text and text.count("x[0]") == 2
