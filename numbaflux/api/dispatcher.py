@@ -35,6 +35,7 @@ from numba.np.numpy_support import from_dtype
 
 from numbaflux import frontend
 from numbaflux.api import pipeline
+from numbaflux.api.compiler import compile_so, without_collector
 from numbaflux.api.fingerprint import fingerprint
 from numbaflux.debug import after
 from numbaflux.errors import (
@@ -189,7 +190,8 @@ class Derivative(CPUDispatcher):
                 return known.entry_point
             if not self._can_compile:
                 raise RuntimeError("compilation disabled")
-            result = self._compile(arg_types)
+            with without_collector():
+                result = self._compile(arg_types)
             self.add_overload(result)
             return result.entry_point
 
@@ -205,6 +207,7 @@ class Derivative(CPUDispatcher):
                 after(self.transform.name, program.function)
             generated = pipeline.generate(self.__name__, program, self.options, key)
         inner = generated.function
+        compile_so(inner)
         try:
             inner.compile(arg_types)
         except errors.NumbaError as error:

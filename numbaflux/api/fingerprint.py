@@ -13,8 +13,9 @@ import functools
 import hashlib
 import os
 import platform
+import sys
 import types as pytypes
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,12 @@ from numba.extending import is_jitted
 
 PACKAGE = Path(__file__).parents[1]
 STABLE = ("numpy", "numba", "scipy", "numbaflux", "math", "cmath", "operator", "builtins", "random")
-READ_BY_NAME = ("LOAD_GLOBAL", "LOAD_NAME")
-READ_ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD")
+
+# Instructions that read a name, each with how many bits of its argument say something else.
+READ_BY_NAME = {dis.opmap["LOAD_GLOBAL"]: 1, dis.opmap["LOAD_NAME"]: 0}
+READ_ATTRIBUTE = {dis.opmap["LOAD_ATTR"]: int(sys.version_info >= (3, 12))}
+if sys.version_info < (3, 12):
+    READ_ATTRIBUTE[dis.opmap["LOAD_METHOD"]] = 0
 
 
 class _Unknown(Exception):
@@ -118,6 +123,8 @@ class _Hasher:
         if hasattr(value, "numbaflux_parts") and not isinstance(value, type):
             self.put("parts", type(value).__qualname__)
             self.visit(value.numbaflux_parts())
+        elif isinstance(value, pytypes.FunctionType | pytypes.CodeType | pytypes.ModuleType):
+            self.data(value)  # first: what Numba's types are takes a while to ask
         elif isinstance(value, types.Type):
             self.numba_type(value)
         elif is_jitted(value):
@@ -265,11 +272,17 @@ def _version(module: str) -> str:
         return platform.python_version()
 
 
-def _names_read(code: pytypes.CodeType, opcodes: tuple[str, ...]) -> Iterator[str]:
-    """The names that a function and the functions inside it read by some instructions."""
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in opcodes:
-            yield instruction.argval
+def _names_read(code: pytypes.CodeType, opcodes: Mapping[int, int]) -> Iterator[str]:
+    """The names that a function and the functions inside it read by some instructions.
+
+    Read off the bytes: `dis` takes longer than all the rest of a fingerprint.
+    """
+    instructions, extended = code.co_code, 0
+    for opcode, arg in zip(instructions[::2], instructions[1::2]):
+        arg |= extended
+        extended = arg << 8 if opcode == dis.EXTENDED_ARG else 0
+        if opcode in opcodes:
+            yield code.co_names[arg >> opcodes[opcode]]
     for constant in code.co_consts:
         if isinstance(constant, pytypes.CodeType):
             yield from _names_read(constant, opcodes)

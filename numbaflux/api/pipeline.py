@@ -22,6 +22,7 @@ import importlib.abc
 import importlib.util
 import json
 import os
+import py_compile
 import shutil
 import sys
 import tempfile
@@ -76,7 +77,7 @@ def generate(
         places = _places(source.classes)
         if places is not None and _fits(source):
             try:
-                return _save(cache_folder(), f"{name}_{key}", name, source, places)
+                return _save(cache_folder(), f"{name}_{key}", name, source, places, keep=True)
             except OSError:  # no room, or not ours to write: do without
                 pass
     return keep(name, cpu.write(name, program, options))
@@ -142,14 +143,21 @@ def scratch() -> Path:
 # ---- files -------------------------------------------------------------------------------------
 
 
-def _save(folder: Path, stem: str, name: str, source: cpu.Source, places: Places) -> Generated:
-    """Write the files, NAME.py last: whoever sees it sees the others too."""
+def _save(
+    folder: Path, stem: str, name: str, source: cpu.Source, places: Places, keep: bool = False
+) -> Generated:
+    """Write the files, NAME.py last: whoever sees it sees the others too.
+
+    What is to be kept gets its byte code even where Python itself writes none.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{stem}.py"
     for n, array in source.constants.items():
         _replace(path.with_name(f"{stem}.{n}.npy"), lambda file, a=array: np.save(file, a))
     _replace(path.with_suffix(".json"), lambda file: file.write(json.dumps(places).encode()))
     _replace(path, lambda file: file.write(source.text.encode()))
+    if keep:
+        py_compile.compile(str(path), quiet=2)
     return _load(path, name, source.text, source.classes)
 
 

@@ -7,8 +7,9 @@ which the arrays and streams that come with a launch were made; one source does 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -71,8 +72,10 @@ class OnDevice:
     kernel: DeviceKernel
     counting: DeviceKernel | None
 
-    def run(self, launch: Any, leaves: Sequence[Any], shapes: Sequence[Shape | None]) -> None:
-        """Launch it on the stream of the launch; `shapes` are the tapes', None where counted."""
+    def bind(
+        self, launch: Any, leaves: Sequence[Any], shapes: Sequence[Shape | None]
+    ) -> Callable[[], None]:
+        """What launches it, with its tapes allocated; `shapes` are theirs, None where counted."""
         cuda = cuda_of(self.kernel.compiler)
         given = [imported(leaf, cuda) for leaf in leaves]
         shapes = list(shapes)
@@ -86,7 +89,7 @@ class OnDevice:
             cuda.device_array((*(shape or ()), launch.threads), dtype_of(t))
             for t, shape in zip(self.taped.tapes, shapes, strict=True)
         ]
-        self._start(self.kernel, launch, [*given, *tapes])
+        return partial(self._start, self.kernel, launch, [*given, *tapes])
 
     def _start(self, kernel: DeviceKernel, launch: Any, args: list[Any]) -> None:
         """Launch with the dynamic memory it needs. note [Dynamic] in backends/cuda.py"""

@@ -6,7 +6,7 @@ which scheduler.py resumes.  What the kernel touches may be watched (memory.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -18,7 +18,7 @@ from numbaflux.api import pipeline
 from numbaflux.backends import emulation
 from numbaflux.backends.emulation import LAUNCH, WARP, Emulated, Shared, emulated
 from numbaflux.cuda.execution import Executor
-from numbaflux.cuda.kernel import Launch, arrays
+from numbaflux.cuda.kernel import Launch
 from numbaflux.cuda.memory import Memory
 from numbaflux.cuda.scheduler import Scheduler
 from numbaflux.ir.nodes import Array, Var
@@ -165,19 +165,19 @@ def _run_grid(
     made, function, numbers = compiled.made, compiled.generated.function, args[0]
     blocks, threads = prod(launch.grid), prod(launch.block)
     if made.whole:
-        function(np.array(order.of(blocks * threads), np.int64), *args)
+        function(order.of(blocks * threads).astype(np.int64), *args)
         return
     interval = None if memory is None else memory.watch.now
     scheduler = Scheduler(made.waits, [function(t, *args) for t in range(threads)], interval)
     columns, rows, _ = launch.grid
-    for block in order.of(blocks):
+    for block in order.of(blocks).tolist():
         row, column = divmod(block, columns)
         numbers[:3] = column, row % rows, row // rows
         numbers[FIRST] = block * threads
         shared.clear()
         if memory is not None:
             memory.next_block()
-        scheduler.run(order.of(threads))
+        scheduler.run(order.of(threads).tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,14 +187,14 @@ class _Order:
     kind: str
     random: Random
 
-    def of(self, count: int) -> Sequence[int]:
+    def of(self, count: int) -> np.ndarray:
         match self.kind:
             case "forward":
-                return range(count)
+                return np.arange(count)
             case "reverse":
-                return range(count - 1, -1, -1)
+                return np.arange(count - 1, -1, -1)
             case _:
-                return self.random.permutation(count).tolist()
+                return self.random.permutation(count)
 
 
 class _Shared:
@@ -233,6 +233,14 @@ def _named(compiled: Compiled, shared: _Shared, args: Sequence[Any]) -> list[tup
     """The arrays of a launch, each with the variable that it is in the kernel."""
     assert compiled.watched is not None
     params = [p for p in compiled.watched.fn.params if isinstance(p.type, Array)]
-    given = [a for arg in args for a in arrays(arg)]
+    given = [a for arg in args for a in _arrays(arg)]
     inside = [s.array for s in compiled.made.shared]
     return [*zip(params, given, strict=True), *zip(inside, shared.arrays, strict=True)]
+
+
+def _arrays(arg: Any) -> Iterator[np.ndarray]:
+    if isinstance(arg, tuple):
+        for item in arg:
+            yield from _arrays(item)
+    elif isinstance(arg, np.ndarray):
+        yield arg

@@ -6,7 +6,7 @@ the shape of a block above all: the owner rule (passes/owner.py) asks which thre
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import prod
@@ -165,12 +165,19 @@ class Configured:
     launch: Launch
 
     def __call__(self, *args: Any) -> None:
+        """Launch it on a GPU."""
+        self.bind(*args)()
+
+    def bind(self, *args: Any) -> Callable[[], None]:
+        """What launches it with these arguments, any number of times, in the least time.
+
+        Its tapes are allocated once; they fit for as long as loops run no longer than now.
+        """
         check_arguments(args)
         program = for_launch(self.derivative, args, self.launch)
         kernel = self.derivative.kernel(program, self.launch.known())
-        shapes = lengths(kernel.taped, self.launch, args)
         leaves = [leaf for arg in args for leaf in flat(arg) if leaf is not None]
-        kernel.run(self.launch, leaves, shapes)
+        return kernel.bind(self.launch, leaves, lengths(kernel.taped, self.launch, args))
 
 
 def refuse_atomics(fn: Function) -> None:

@@ -167,7 +167,7 @@ class Memory:
             if step:
                 k, rest = divmod(rest, abs(step))
                 place[axis] = k if step > 0 else array.shape[axis] - 1 - k
-        return f"{region.name}[{', '.join(map(str, place))}]"
+        return f"{region.name}[{', '.join(map(str, place)) or '()'}]"
 
     def _thread(self, number: int) -> str:
         """A thread of the grid, by its number, as the user knows it."""

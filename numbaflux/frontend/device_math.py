@@ -20,7 +20,7 @@ from numbaflux.frontend.values import Call, TupleValue, Value, scalar_type
 from numbaflux.ir.build import const
 from numbaflux.ir.nodes import BOOL, I64, Atom, Scalar
 
-Compute = Callable[..., Atom]  # (builder, *arguments) -> result
+Compute = Callable[..., Any]  # (builder, *arguments) -> the atom of the result, or a list of them
 F32, F64, I32, U32 = types.float32, types.float64, types.int32, types.uint32
 
 # ---- of cuda itself ----------------------------------------------------------------------------
@@ -43,7 +43,7 @@ register("cbrt", lambda a: F32 if a == F32 else F64)(
 )
 
 
-def _integer(x: types.Type) -> types.Type:
+def _integer(x: types.Type) -> Any:
     if not isinstance(x, types.Integer):
         raise TypeError("the argument is an integer")
     return types.unliteral(x)
@@ -75,7 +75,7 @@ def _bits(op: str) -> Callable[[Any, Call], Value]:
 register("popc", _integer)(_bits("popc"))
 register("clz", _integer)(_bits("clz"))
 register("brev", _unsigned)(_bits("brev"))
-register("ffs", lambda x: U32 if _integer(x) else None)(_bits("ffs"))
+register("ffs", lambda x: types.uint32 if _integer(x) else types.none)(_bits("ffs"))
 
 # ---- libdevice ---------------------------------------------------------------------------------
 
@@ -99,7 +99,7 @@ def _device(name: str, args: tuple[types.Type, ...], result: types.Type, f: Comp
         given = [scalars.convert(b, x, t) for x, t in zip(call.args, wanted, strict=True)]
         found = f(b, *given)
         if isinstance(result, types.UniTuple):
-            return TupleValue(tuple(found))
+            return TupleValue((*found,))
         return scalars.convert(b, found, scalar_type(result, call.loc), call.name)
 
 

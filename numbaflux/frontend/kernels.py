@@ -135,11 +135,28 @@ def stand_in(value: Any, loc: Loc) -> Any:
                 return _at(NAMESPACE, path)
     if is_kernel(value) or not module.startswith(PACKAGES):
         return None
-    name = getattr(value, "__name__", type(value).__name__)
-    raise UnsupportedError(
-        f"`{module}.{name}`", loc, "numbaflux does not know what it does in a kernel",
-        "write it with indices, shared and local arrays, barriers, atomic and warp operations",
-    )  # fmt: skip
+    raise _unknown(f"{module}.{getattr(value, '__name__', type(value).__name__)}", loc)
+
+
+def check_attribute(owner: Any, name: str, loc: Loc) -> None:
+    """Raise UnsupportedError for a name that a module of the namespace does not have."""
+    inside = isinstance(owner, ModuleType) and owner.__name__.split(".")[0] == NAMESPACE.__name__
+    if inside and not hasattr(owner, name):
+        raise _unknown(f"{owner.__name__}.{name}", loc)
+
+
+def _unknown(name: str, loc: Loc) -> UnsupportedError:
+    name = name.removeprefix("numba.")
+    parts = {part: instead for part, instead in INSTEAD.items() if part in name.split(".")}
+    instead = next(iter(parts.values()), "write it with what docs/cuda.md lists")
+    return UnsupportedError(f"`{name}`", loc, "numbaflux does not know it in a kernel", instead)
+
+
+INSTEAD = {
+    "cg": "launch one kernel for each part: a launch waits for the one before it",
+    "libdevice": "write it with arithmetic and the functions of `math`",
+    "fp16": "compute in float32",
+}
 
 
 def _hashable(value: Any) -> bool:
@@ -221,7 +238,7 @@ register("gridsize", _numbers)(_thread_numbers("grid_size"))
 
 def _array(shape: types.Type, dtype: types.Type, alignment: Any = None) -> types.Type:
     if not isinstance(dtype, types.NumberClass):
-        raise TypeError("the second argument is a type of numbers, such as float32")
+        raise TypeError("the dtype is a type of numbers, such as float32")
     parts = tuple_parts(shape)
     items = (shape,) if parts is None else parts[0]
     if not all(isinstance(t, types.Integer) for t in items):

@@ -318,7 +318,10 @@ class _EnterNamespace(FunctionPass):
             body = []
             for stmt in block.body:
                 value = _value(func_ir, stmt.value) if isinstance(stmt, ir.Assign) else None
-                own = kernels.stand_in(value, loc_of(stmt.loc, state.func_id.func))
+                loc = loc_of(stmt.loc, state.func_id.func)
+                own = kernels.stand_in(value, loc)
+                if value is None and isinstance(stmt, ir.Assign):
+                    _check_attribute(func_ir, stmt.value, loc)
                 if own is None:
                     body.append(stmt)
                     continue
@@ -342,6 +345,14 @@ class _EnterNamespace(FunctionPass):
         for each in made:
             func_ir._definitions[each.target.name] = [each.value]
         return made
+
+
+def _check_attribute(func_ir: ir.FunctionIR, e: Any, loc: Loc) -> None:
+    match e:
+        case ir.Expr(op="getattr"):
+            kernels.check_attribute(_definition(func_ir, e.value), e.attr, loc)
+        case _:
+            pass
 
 
 @register_pass(mutates_CFG=False, analysis_only=False)

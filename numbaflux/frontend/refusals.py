@@ -16,6 +16,11 @@ OTHERWISE = "write what `numba.njit` compiles: https://numba.readthedocs.io"
 # (what Numba's message holds, what it is, what to write instead); \1 is what the pattern found
 KNOWN = (
     (
+        r"(`cuda\.[\w.]+`): (.*)",
+        r"\1 called with other arguments than it takes: \2",
+        "pass what https://numba.readthedocs.io/en/stable/cuda-reference/kernel.html says",
+    ),
+    (
         r"NameError: name '(\w+)' is not defined",
         r"the name `\1` is not defined",
         "define it before, or pass it as an argument",

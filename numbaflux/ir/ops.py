@@ -180,6 +180,7 @@ def _stride(blocks: int, slots: int) -> np.int64:
 
 
 _routine("stride", "runtime.stride({0}, {1})", lambda n, slots: _stride(int(n), int(slots)))
+VOTES = ("sync_count", "sync_and", "sync_or", "warp_all", "warp_any", "warp_ballot")
 for _kind in ("count", "and", "or"):  # over the threads of a block, which wait for each other
     _routine(f"sync_{_kind}", f"cuda.syncthreads_{_kind}({{0}})", lambda p: p, False)
 for _kind in ("all", "any", "ballot"):  # over the threads of a warp
@@ -187,6 +188,7 @@ for _kind in ("all", "any", "ballot"):  # over the threads of a warp
 VOTES = {f"sync_{_k}" for _k in ("count", "and", "or")} | {
     f"warp_{_k}" for _k in ("all", "any", "ballot")
 }
+_routine("recorded", "recorded({0})", lambda x: x)  # an element as it was once: launches.py
 _routine("threads", "numba.get_num_threads()", lambda: np.int64(3))
 _routine("same_string", "{0} == {1}", lambda a, b: a == b)
 

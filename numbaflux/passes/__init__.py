@@ -10,15 +10,21 @@ from numbaflux.passes.loops.contract import contract
 from numbaflux.passes.loops.fuse import fuse
 from numbaflux.passes.loops.gather import gather
 from numbaflux.passes.loops.hoist import hoist
+from numbaflux.passes.loops.late import late
 from numbaflux.passes.loops.order import order
 from numbaflux.passes.loops.promote import promote
+from numbaflux.passes.loops.renew import renew
 from numbaflux.passes.loops.skip import skip
 from numbaflux.passes.loops.threads import threads
+from numbaflux.passes.loops.unseen import unseen
 from numbaflux.passes.simplify import count, simplify
 from numbaflux.passes.trim import trim
 
 # What makes derivatives fast, in this order; each does nothing where it does not apply.
-LOOP_PASSES = (order, fuse, contract, gather, promote, threads, chain, skip, assign, hoist)
+LOOP_PASSES = (
+    order, fuse, contract, gather, promote, threads, chain, skip,
+    late, renew, unseen, assign, hoist,
+)  # fmt: skip
 
 
 def optimise(fn: Function) -> Function:

@@ -23,17 +23,14 @@ from numbaflux.passes.simplify import simplify
 
 
 @stage
-def branches(fn: Function, once: frozenset[Var] = frozenset()) -> Function:
-    """The function with such values computed in the arm that uses them.
-
-    `once`: results of statements that are not to be repeated.
-    """
-    return simplify(replace(fn, block=_Branches(fn, once).block(fn.block, {})))
+def branches(fn: Function) -> Function:
+    """The function with such values computed in the arm that uses them."""
+    return simplify(replace(fn, block=_Branches(fn).block(fn.block, {})))
 
 
 class _Branches:
-    def __init__(self, fn: Function, once: frozenset[Var]) -> None:
-        self.alias, self.once = Aliases(fn), once
+    def __init__(self, fn: Function) -> None:
+        self.alias = Aliases(fn)
         self.written = self.alias.written_in(fn.block)
 
     def block(self, block: Block, before: Mapping[Var, If]) -> Block:
@@ -84,8 +81,8 @@ class _Branches:
         match stmt:
             case Prim(op=op):
                 return op not in EXPENSIVE
-            case Load(result=r, array=array):
-                return r not in self.once and self.written.isdisjoint(self.alias.of(array))
+            case Load(array=array):
+                return self.written.isdisjoint(self.alias.of(array))
             case View() | Dim():
                 return True
             case If(then=then, orelse=orelse):

@@ -16,7 +16,7 @@ A counter that no cache uses is dead code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from numbaflux.ir.build import Builder, index
@@ -65,11 +65,17 @@ class Hoist:
     """What can be computed at the root, before a loop is entered: integers, and bounds of them.
 
     `counts`: by the counter of a loop that is entered there, or inside such a loop, its trip count.
+    `origins`: by a reference that a loop carries, those that it may have begun as.
     """
 
     available: set[Var]
     definition: dict[Var, Stmt] = field(default_factory=dict)
     counts: dict[Var, Atom] = field(default_factory=dict)
+    origins: dict[Atom, tuple[Atom, ...]] = field(default_factory=dict)
+
+    def seen(self, array: Atom) -> bool:
+        """Whether a reference is there at the root."""
+        return not isinstance(array, Var) or array in self.available
 
     def exact(self, a: Atom) -> bool:
         """Whether the value itself can be computed there."""
@@ -79,7 +85,7 @@ class Hoist:
             case Prim(op=op, args=args):
                 return op in HOISTED and all(self.exact(x) for x in args)
             case Dim(array=array):
-                return not isinstance(array, Var) or array in self.available
+                return self.seen(array)
             case _:
                 return False
 
@@ -88,6 +94,8 @@ class Hoist:
         if self.exact(a) or a in self.counts:
             return True
         match self.definition.get(a) if isinstance(a, Var) else None:
+            case Dim(array=array) if array in self.origins:
+                return all(self.seen(origin) for origin in self.origins[array])
             case Prim(op="mul", args=(x, y)):
                 return (isinstance(x, Const) or isinstance(y, Const)) and (
                     self.bounded(x) and self.bounded(y)
@@ -105,7 +113,7 @@ class Hoist:
             return b.sub(self.bound(b, self.counts[a]), index(1)) if upper else index(0)
         stmt = self.definition[a]
         if isinstance(stmt, Dim):
-            return b.dim(stmt.array, stmt.axis, a.name)
+            return self.length(b, stmt, upper)
         assert isinstance(stmt, Prim)
         x, *rest = stmt.args
         match stmt.op:
@@ -119,6 +127,18 @@ class Hoist:
                 return b.mul(self.bound(b, x, upper if c.value >= 0 else not upper), c)
             case op:
                 return b.prim(op, *(self.bound(b, y, upper) for y in stmt.args), name=a.name)
+
+    def length(self, b: Builder, stmt: Dim, upper: bool) -> Atom:
+        """The length, or the longest that one of the references has that may be meant."""
+        if self.seen(stmt.array):
+            return b.dim(stmt.array, stmt.axis, stmt.result.name)
+        if not upper:
+            return index(0)
+        first, *rest = (b.dim(a, stmt.axis) for a in self.origins[stmt.array])
+        longest: Atom = first
+        for n in rest:
+            longest = b.prim("max", longest, n)
+        return longest
 
 
 def counters(fn: Function) -> Counted:
@@ -174,6 +194,7 @@ def _static(root: Block, hoist: Hoist) -> dict[Var, tuple[For, ...]]:
             if isinstance(stmt, For) and outer is not None and hoist.bounded(stmt.count):
                 hoist.counts[key_of(stmt)] = stmt.count
                 nest = found[key_of(stmt)] = (*outer, stmt)
+            hoist.origins.update(_origins(stmt) if isinstance(stmt, For) else ())
             for region in regions(stmt):
                 inside = nest if not isinstance(stmt, If) else (None if top else outer)
                 visit(region, inside, False)
@@ -184,6 +205,17 @@ def _static(root: Block, hoist: Hoist) -> dict[Var, tuple[For, ...]]:
 
     visit(root, (), True)
     return found
+
+
+def _origins(loop: For) -> Iterator[tuple[Atom, tuple[Atom, ...]]]:
+    """The references that a loop only hands on, and those that they may have begun as."""
+    params = loop.body.params[1:]
+    for p in params:
+        chain: list[Atom] = [p]
+        while chain[-1] in params and chain.count(chain[-1]) == 1:
+            chain.append(loop.body.yields[params.index(chain[-1])])
+        if isinstance(p.type, Array) and chain[-1] in params:
+            yield p, tuple(loop.inits[params.index(q)] for q in dict.fromkeys(chain))
 
 
 def _grows(v: Var) -> bool:

@@ -231,6 +231,15 @@ class Dependence:
             for j in members[:n]
         )
 
+    def touching(self, stmt: Stmt, array: Atom) -> list[Stmt]:
+        """The statements in `stmt`, itself included, that may read or write memory of an array."""
+        return [
+            s
+            for s in within(stmt)
+            if not regions(s)
+            and any(not self.apart(a.array, array) for a in accesses(Block((), (s,))))
+        ]
+
     def touches(self, stmt: Stmt, array: Var) -> bool:
         """Whether a statement or one in its regions uses an array or a view of it."""
         return any(array in self.alias.of(a) for s in within(stmt) for a in uses(s))
@@ -370,6 +379,14 @@ def plus(f: Form, g: Form, times: int = 1) -> Form:
     for a, c in g.items():
         total[a] = total.get(a, 0) + times * c
     return {a: c for a, c in total.items() if c}
+
+
+def atom_of(b: Builder, form: Form) -> Atom:
+    """The value of a form."""
+    total: Atom = index(0)
+    for a, c in form.items():
+        total = b.add(total, index(c) if a == ONE else b.mul(a, index(c)))
+    return total
 
 
 # ---- sums --------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ table of available expressions.  A Load is available until something may write i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -57,6 +57,7 @@ class _Simplifier:
         self.alias = Aliases(fn)
         self.env: dict[Var, Atom] = {}
         self.definition: dict[Var, Stmt] = {}
+        self.lengths: dict[tuple[Atom, int], Atom] = {}  # axes of carried references
 
     def atom(self, a: Atom) -> Atom:
         return self.env.get(a, a) if isinstance(a, Var) else a
@@ -119,6 +120,8 @@ class _Simplifier:
 
     def dim(self, array: Atom, axis: int) -> Atom | None:
         """The length of an axis where the definition of the array tells it."""
+        if (array, axis) in self.lengths:
+            return self.lengths[array, axis]
         match self.definition.get(array) if isinstance(array, Var) else None:
             case Alloc(result=r, shape=shape) if isinstance(r.type, Array) and not r.type.grows:
                 return shape[axis]
@@ -162,7 +165,7 @@ class _Simplifier:
                 orelse = self.block(stmt.orelse, available)
                 same = [_same(a, b) for a, b in zip(then.yields, orelse.yields)]
                 self.env.update((r, a) for r, a, s in zip(results, then.yields, same) if s)
-                return (_drop(replace(stmt, then=then, orelse=orelse), same),)
+                return (drop(replace(stmt, then=then, orelse=orelse), same),)
             case For(count=Const(value=0)):
                 self.env.update(zip(stmt.results, stmt.inits))
                 return ()
@@ -181,10 +184,47 @@ class _Simplifier:
             return {p: i for i, p, y in zip(stmt.inits, params, nexts) if y is p}
 
         self.env.update(unchanged(stmt.body))
+        nexts = stmt.body.yields[skip_yields:]
+        self.lengths |= self.carried_lengths(stmt, params, nexts, available)
         body = self.block(stmt.body, available)
         same = unchanged(body) | unchanged(stmt.body)
         self.env.update((r, same[p]) for r, p in zip(stmt.results, params) if p in same)
-        return _drop(replace(stmt, body=substitute(body, same)), [p in same for p in params])
+        return drop(replace(stmt, body=substitute(body, same)), [p in same for p in params])
+
+    def carried_lengths(
+        self, stmt: For | While, params: Sequence[Var], nexts: Sequence[Atom], available: Available
+    ) -> dict[tuple[Atom, int], Atom]:
+        """The lengths that carried references have in every trip and after the loop.
+
+        Swapped buffers of one shape keep it, and so does an array made anew in the shape of the
+        last one: all that is known on entry is assumed, then what a trip does not keep is dropped.
+        """
+        inside: dict[Atom, Stmt] = {v: s for s in stmt.body.stmts for v in defs(s)}
+        held: dict[tuple[Atom, int], Atom] = {}
+        for p, init in zip(params, stmt.inits):
+            for axis in range(p.type.ndim if isinstance(p.type, Array) else 0):
+                n = self.dim(init, axis) or available.get((Dim, init, axis))
+                held |= {(p, axis): n} if n is not None else {}
+
+        def length(array: Atom, axis: int) -> Atom | None:
+            match inside.get(array):
+                case Alloc(shape=shape):
+                    n = inside.get(shape[axis])
+                    if n is None:
+                        return self.atom(shape[axis])
+                    return length(n.array, n.axis) if isinstance(n, Dim) else None
+                case None if array in params:
+                    return held.get((array, axis))
+                case None:
+                    return self.dim(self.atom(array), axis)
+                case _:
+                    return None
+
+        after: dict[Atom, tuple[Atom, Var]] = dict(zip(params, zip(nexts, stmt.results)))
+        while lost := [(p, i) for (p, i), n in held.items() if length(after[p][0], i) != n]:
+            for key in lost:
+                del held[key]
+        return held | {(after[p][1], axis): n for (p, axis), n in held.items()}
 
 
 def _moved(stmt: Prim) -> tuple[Atom, int | None]:
@@ -217,7 +257,7 @@ def _const(a: Const) -> Key:
     return (repr(a.value), a.type)  # repr: 0.0 is not -0.0, nan is nan
 
 
-def _drop(stmt: If | For | While, gone: list[bool]) -> Stmt:
+def drop(stmt: If | For | While, gone: list[bool]) -> Stmt:
     """Without the results and carried values marked."""
     keep = [not g for g in gone]
 

@@ -11,14 +11,14 @@ what `range` asks of its step: gridsize(1) > 0.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from numbaflux.debug import stage
 from numbaflux.ir.build import Builder, fold, index
-from numbaflux.ir.nodes import BOOL, I64, Atom, Block, Const, Function, Prim, Var, While
+from numbaflux.ir.nodes import BOOL, I64, Atom, Block, Const, Function, If, Prim, Var, While
 from numbaflux.ir.ops import OPS
-from numbaflux.ir.walk import clone, map_regions, substitute, walk
+from numbaflux.ir.walk import clone, defs, map_regions, substitute, walk
 
 LONGEST = 4096  # trips
 SIZES = ("block_dim", "grid_dim", "grid_size")  # numbers of a launch, all positive
@@ -89,27 +89,33 @@ def _runs_once(loop: While) -> bool:
 
 def _results(loop: While) -> list[Const] | None:
     """What the loop leaves, if that is known."""
-    if not all(isinstance(s, Prim) and OPS[s.op].pure for s in loop.body.stmts):
-        return None
     if not all(p.type in (I64, BOOL) for p in loop.body.params):
         return None
-    values = list(loop.inits)
+    values: Sequence[Atom] = loop.inits
     for _ in range(LONGEST):
-        known: dict[Atom, Atom] = dict(zip(loop.body.params, values))
-        for stmt in loop.body.stmts:
-            assert isinstance(stmt, Prim)
-            args = tuple(_known(a, known) for a in stmt.args)
-            result = fold(stmt.op, args, stmt.result.type)
-            if not isinstance(result, Const):
-                return None
-            known[stmt.result] = result
-        go, *values = (_known(a, known) for a in loop.body.yields)
-        if not isinstance(go, Const) or not all(isinstance(v, Const) for v in values):
+        found = _yields(loop.body, dict(zip(loop.body.params, values)))
+        if found is None:
             return None
+        go, *values = found
         if not go.value:
             return [v for v in values if isinstance(v, Const)]
     return None
 
 
-def _known(a: Atom, known: Mapping[Atom, Atom]) -> Atom:
-    return known.get(a, a)
+def _yields(block: Block, known: dict[Atom, Atom]) -> list[Const] | None:
+    """What a block yields, if constants are all that it computes with."""
+    for stmt in block.stmts:
+        found: Sequence[Atom | None] | None = None
+        match stmt:
+            case Prim(result, op, args) if OPS[op].pure:
+                found = [fold(op, tuple(known.get(a, a) for a in args), result.type)]
+            case If(cond=cond) if isinstance(chosen := known.get(cond, cond), Const):
+                found = _yields(stmt.then if chosen.value else stmt.orelse, known)
+            case _:
+                pass
+        if found is None or not all(isinstance(a, Const) for a in found):
+            return None
+        known.update(zip(defs(stmt), found))  # type: ignore[arg-type]
+    yields = [known.get(a, a) for a in block.yields]
+    made = [a for a in yields if isinstance(a, Const)]
+    return made if len(made) == len(yields) else None

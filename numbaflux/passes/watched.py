@@ -20,6 +20,7 @@ from numbaflux.ir.nodes import (
     Index,
     Load,
     Loc,
+    Reshape,
     Slice,
     Stmt,
     Store,
@@ -99,6 +100,9 @@ class _Watcher:
         if self.alias.of(array).isdisjoint(self.written):
             kind = "inside"
         number = self._number(Access(self._name(array), how, b.loc))
+        if not where:  # it has an element for all that
+            flat = replace(array_of(array), ndim=1, layout="C")
+            array, where = b.view(array, Reshape((index(1),)), flat, "flat"), (index(0),)
         b.extern(f"watch_{kind}_{len(where)}", array, *where, number, types=[])
 
     def _tell_view(self, b: Builder, base: Atom, how: Index) -> None:

@@ -26,6 +26,7 @@ from numbaflux.ir.nodes import (
     Atomic,
     Barrier,
     Block,
+    Extern,
     For,
     Function,
     Load,
@@ -87,7 +88,7 @@ def adjoint(of: Launched, shadows: Shadows, dup: type, launch: Known) -> Launche
     """The kernel that adds into the shadows, for launches of that kind. note [Recompute]"""
     made, sites = _backward(of, shadows, dup, launch)
     for stmt in walk(made.program.function.block):
-        if isinstance(stmt, Load | Atomic) and stmt.result in sites:
+        if not sites.isdisjoint(defs(stmt)):
             _refuse_replay(stmt)
     return made
 
@@ -95,8 +96,8 @@ def adjoint(of: Launched, shadows: Shadows, dup: type, launch: Known) -> Launche
 def pullback(of: Launched, shadows: Shadows, dup: type, launch: Known) -> Recorded:
     """The adjoint of a kernel that has recorded, and the kernel that records. note [Recompute]"""
     made, sites = _backward(of, shadows, dup, launch)
-    found = [s for s in walk(made.program.function.block) if isinstance(s, Load | Atomic)]
-    used = tuple(s.result for s in found if s.result in sites)
+    found = (v for stmt in walk(made.program.function.block) for v in defs(stmt))
+    used = tuple(v for v in found if v in sites)
     primal = of.program
     forward = records.recording(primal.function, used)
     back = records.replaying(made.program.function, used)
@@ -118,7 +119,9 @@ def _backward(
     s = sweeps(fn, tuple(p for p, _ in pairs), ())
     arrays = [d for p, d in pairs if isinstance(p.type, Array)]
     env = dict(zip(s.shadows, arrays, strict=True))
+    lost = s.lost & _outside(fn)
     block = substitute(Block((), (*s.forward, *s.reverse), s.cotangents), env)
+    block = _with_lost(block, lost)
     b.stmts += block.stmts
     scalars = iter(block.yields)
     for p, d in pairs:
@@ -126,12 +129,12 @@ def _backward(
             b.append(Accumulate(d, (index(0),), next(scalars), fn.loc, True))
     mine = {*arrays, *(a.result for a in s.reverse if isinstance(a, Alloc))}
     made = _finished(program, "adjoint", b, dup_args(program, shadows, dup))
-    sites = (s.lost & _outside(fn)) | _returned(fn)
-    rerun = branches(_without_trips(_without_writes(made.function, fn), s.again), sites)
+    sites = lost | _returned(fn)
+    rerun = branches(_without_trips(_without_writes(made.function, fn), s.again))
     targets = frozenset(d for d in mine if isinstance(d, Var))
     owned = own(rerun, targets, launch)
     fewer = lift(simplify(owned.fn), targets, prod(launch.block))
-    settled = _settled(made, fewer, sites)
+    settled = _settled(made, fewer)
     return Launched(settled, (*of.verdicts, *owned.verdicts)), sites
 
 
@@ -159,14 +162,28 @@ def _finished(program: Program, name: str, b: Builder, args: Args) -> Program:
     return replace(made, function=replace(made.function, apart=apart))
 
 
-def _settled(made: Program, fn: Function, once: frozenset[Var] = frozenset()) -> Program:
+def _settled(made: Program, fn: Function) -> Program:
     """Clean up a kernel, and let the threads zero what is shared."""
-    fn = barriers(simplify(branches(fn, once)))
+    fn = barriers(simplify(branches(fn)))
     fn = simplify(replace(fn, block=_zeroed(fn.block)))
     return replace(made, function=fn)
 
 
 # ---- what the primal has done ------------------------------------------------------------------
+
+
+def _with_lost(block: Block, lost: frozenset[Var]) -> Block:
+    """The block with loads of what the kernel overwrites as what cannot be loaded any more."""
+
+    def one(stmt: Stmt) -> Stmt:
+        if isinstance(stmt, Load) and stmt.result in lost:
+            return Extern((stmt.result,), "recorded", (stmt.array,), stmt.loc)
+        return map_regions(stmt, visit)
+
+    def visit(block: Block) -> Block:
+        return replace(block, stmts=tuple(map(one, block.stmts)))
+
+    return visit(block)
 
 
 def _without_writes(fn: Function, primal: Function) -> Function:
@@ -215,10 +232,13 @@ def _without_trips(fn: Function, again: frozenset[Var]) -> Function:
     return simplify(replace(fn, block=visit(fn.block)))
 
 
-def _refuse_replay(stmt: Load | Atomic) -> NoReturn:
-    what = f"an element of `{getattr(stmt.array, 'name', 'array')}`, which the kernel overwrites"
-    if isinstance(stmt, Atomic):
-        what = f"what `cuda.atomic.{stmt.op}` returned"
+def _refuse_replay(stmt: Stmt) -> NoReturn:
+    match stmt:
+        case Atomic(op=op):
+            what = f"what `cuda.atomic.{op}` returned"
+        case _:
+            name = getattr(uses(stmt)[0], "name", "array")
+            what = f"an element of `{name}`, which the kernel overwrites"
     raise NotDifferentiableError(
         f"the adjoint needs {what}",
         stmt.loc,

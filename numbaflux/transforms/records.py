@@ -15,7 +15,6 @@ from numbaflux.ir.nodes import (
     Alloc,
     Array,
     Atom,
-    Atomic,
     Block,
     Function,
     Load,
@@ -24,7 +23,7 @@ from numbaflux.ir.nodes import (
     Store,
     Var,
 )
-from numbaflux.ir.walk import map_regions, regions, walk
+from numbaflux.ir.walk import defs, map_regions, regions, walk
 from numbaflux.passes.counters import Counted, Nest, counters
 
 
@@ -56,8 +55,7 @@ class _Record:
 
     def _find(self, block: Block, nest: Nest | None) -> None:
         for stmt in block.stmts:
-            if isinstance(stmt, Load | Atomic):
-                self.nests[stmt.result] = nest
+            self.nests.update((v, nest) for v in defs(stmt))
             for region in regions(stmt):
                 loop = region.params and region.params[0] in self.counted.nests
                 inside = self.counted.nests[region.params[0]] if loop else nest
@@ -75,8 +73,8 @@ class _Record:
     def run(self, play: bool) -> Recorded:
         first: dict[Stmt, list[Var]] = {}
         for stmt in self.fn.block.stmts:
-            inside = [s for s in walk(Block((), (stmt,))) if isinstance(s, Load | Atomic)]
-            first[stmt] = [s.result for s in inside if s.result in self.arrays]
+            inside = (v for s in walk(Block((), (stmt,))) for v in defs(s))
+            first[stmt] = [v for v in inside if v in self.arrays]
         b = Builder(self.fn.loc)
         for stmt in self.fn.block.stmts:
             b.loc = stmt.loc
@@ -97,13 +95,14 @@ class _Record:
 
     def _stmt(self, stmt: Stmt, play: bool) -> list[Stmt]:
         stmt = map_regions(stmt, lambda region: self._block(region, play))
-        if not isinstance(stmt, Load | Atomic) or stmt.result not in self.arrays:
+        site = next((v for v in defs(stmt) if v in self.arrays), None)
+        if site is None:
             return [stmt]
-        nest, array = self.nests[stmt.result], self.arrays[stmt.result]
+        nest, array = self.nests[site], self.arrays[site]
         place = () if nest is None else nest.index
         if play:
-            return [Load(stmt.result, array, place, stmt.loc)]
-        return [stmt, Store(array, place, stmt.result, stmt.loc)]
+            return [Load(site, array, place, stmt.loc)]
+        return [stmt, Store(array, place, site, stmt.loc)]
 
     def _block(self, block: Block, play: bool) -> Block:
         stmts = (made for stmt in block.stmts for made in self._stmt(stmt, play))

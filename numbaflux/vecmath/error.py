@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from numbaflux.vecmath.bits import mad, polynomial, power, with_sign
+from numbaflux.vecmath.bits import polynomial, power, with_sign
 from numbaflux.vecmath.coefficients import Kind
 from numbaflux.vecmath.exponential import kernel
+from numbaflux.vecmath.number import choose, mad, smaller
 
 
 def erf(k: Kind) -> Any:
@@ -16,9 +17,9 @@ def erf(k: Kind) -> Any:
 
     def erf(x):
         near = mad(x, INNER(mad(x, x, -HALF)), x)
-        a = min(abs(x), ERF_MAX)
+        a = smaller(abs(x), ERF_MAX)
         hi, s, t = reduce(OUTER(a - ONE), ZERO)
         far = ONE - (ONE + (hi + s)) * pow2(t, PLAIN)
-        return signed(far, x) if a > ONE else near
+        return choose(a > ONE, signed(far, x), near)
 
     return erf

@@ -6,20 +6,18 @@ exact.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-from numbaflux.vecmath.bits import fast_two_sum, fma, helper, mad, magic, polynomial, power
+from numbaflux.vecmath.bits import fast_two_sum, magic, polynomial, power
 from numbaflux.vecmath.coefficients import Kind
+from numbaflux.vecmath.number import choose, clip, fma, mad
 
 
-@functools.cache
 def kernel(k: Kind) -> Any:
     """(hi, s, t) for x and a small tail: e^(x + tail) = 2^n (1 + hi + s), t = MAGIC + n."""
     LOG2E, LN2H, LN2L = k.constants("LOG2E LN2H LN2L")
     MAGIC, P = magic(k), polynomial(k.polynomials["exp"])
 
-    @helper
     def exp_kernel(x, tail):
         t = mad(x, LOG2E, MAGIC)
         n = t - MAGIC
@@ -31,19 +29,17 @@ def kernel(k: Kind) -> Any:
     return exp_kernel
 
 
-@functools.cache
 def scaled(k: Kind) -> Any:
     """2^n (1 + hi + s), rounded once even where it is denormal; `deep` where it may be."""
     ONE, TWO, DOWN = k.constants(f"1 2 {2.0**-63}")
     UP, NORMAL = k.int(63), k.int(-1)
     pow2 = power(k)
 
-    @helper
     def scaled(hi, s, t, deep):
         y = ONE + hi
         e = (ONE - y) + hi
         y = y + (e + s)
-        return y * pow2(t, UP if deep else NORMAL) * (DOWN if deep else TWO)
+        return y * pow2(t, choose(deep, UP, NORMAL)) * choose(deep, DOWN, TWO)
 
     return scaled
 
@@ -53,7 +49,7 @@ def exp(k: Kind) -> Any:
     reduce, scale = kernel(k), scaled(k)
 
     def exp(x):
-        hi, s, t = reduce(min(max(x, EXP_MIN), EXP_MAX), ZERO)
+        hi, s, t = reduce(clip(x, EXP_MIN, EXP_MAX), ZERO)
         return scale(hi, s, t, x < EXP_DEEP)
 
     return exp
@@ -66,7 +62,7 @@ def expm1(k: Kind) -> Any:
     DOWN = k.int(-1)
 
     def expm1(x):
-        y = min(max(x, LOW), HIGH)
+        y = clip(x, LOW, HIGH)
         t = mad(y, LOG2E, MAGIC)
         n = t - MAGIC
         hi = mad(n, -LN2H, y)
@@ -79,6 +75,6 @@ def expm1(k: Kind) -> Any:
         a_lo = (half - a) - HALF
         total, rest = fast_two_sum(a, half * hi)
         y = TWO * (total + fma(half, s, rest + a_lo))
-        return x if abs(x) < TINY else y
+        return choose(abs(x) < TINY, x, y)
 
     return expm1

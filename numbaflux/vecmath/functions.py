@@ -3,6 +3,8 @@
 note [Calls]  In `@njit` code a call is resolved by the type of its argument, and inlined.  From
 Python a function is a ufunc, compiled when it is first called with a type.  Where the processor
 has no fused multiply-add, both are what `math` has.
+note [Libraries]  A function's code is written once a process, into a module of its own, since
+Numba would put a caller's `fastmath` on every instruction of the caller's.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
-from numba.extending import overload
+from numba.extending import lower_builtin, overload, type_callable
 
 from numbaflux.vecmath import error, exponential, hyperbolic, logarithm, power, trigonometric
-from numbaflux.vecmath.bits import STRICT, fused
+from numbaflux.vecmath.bits import fused
 from numbaflux.vecmath.coefficients import F32, F64, Kind
+from numbaflux.vecmath.number import define, function_type
 
 Function = Callable[..., Any]
 Make = Callable[[Kind], Function]
@@ -211,17 +215,51 @@ def _kind(*args: types.Type) -> Kind | None:
 def _enter(fn: Function, make: Make, plain: Make) -> None:
     """Let `fn(x)` be called in `@njit` code; `plain` does without fma.  note [Calls]"""
 
-    @overload(fn, jit_options=STRICT)
+    @type_callable(fn)
+    def typed(context: Any) -> Any:
+        del context
+        return lambda x: x if x in ALIKE else None
+
+    @overload(fn)
     def choose(x):
         if isinstance(x, types.Array) and (kind := _kind(x.dtype)):
             ufunc = _ufunc(fn, kind)
             return lambda x: ufunc(x)
-        kind = _kind(x)
-        if kind is None:
+        if x in ALIKE or _kind(x) is None:
             return None
-        if x not in ALIKE:
-            return lambda x: fn(np.float64(x))
-        return (make if fused() else plain)(kind)
+        return lambda x: fn(np.float64(x))
+
+    _enter_floats(fn, make, plain, 1)
+
+
+def _enter_floats(fn: Function, make: Make, plain: Make, arity: int) -> None:
+    for t, kind in ALIKE.items():
+        lower_builtin(fn, *[t] * arity)(_lowered(fn.__name__, kind, make, plain, arity))
+
+
+def _lowered(name: str, kind: Kind, make: Make, plain: Make, arity: int) -> Any:
+    """Numba's lowering of a call.  note [Libraries]"""
+    full = f"numbaflux_{name}_{np.dtype(kind.float).name}"
+
+    @functools.cache
+    def library(codegen: Any) -> Any:
+        made = codegen.create_library(full)
+        module = made.create_ir_module(full)
+        define(module, full, np.dtype(kind.float), arity, make(kind))
+        made.add_ir_module(module)
+        made.finalize()
+        return made
+
+    def lower(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if not fused():
+            return context.compile_internal(builder, plain(kind), signature, args)
+        context.active_code_library.add_linking_library(library(context.codegen()))
+        function = builder.module.globals.get(full) or ir.Function(
+            builder.module, function_type(np.dtype(kind.float), arity), full
+        )
+        return builder.call(function, args)
+
+    return lower
 
 
 def _plain(fn: Function) -> Make:
@@ -243,15 +281,24 @@ def _plain_softplus(kind: Kind) -> Function:
     return lambda x: max(x, ZERO) + math.log1p(math.exp(-abs(x)))
 
 
-@overload(pow, jit_options=STRICT)
-def _enter_pow(x, y):
+def _plain_pow(kind: Kind) -> Function:
+    del kind
+    return lambda x, y: x**y
+
+
+@type_callable(pow)
+def _type_pow(context: Any) -> Any:
+    del context
+    return lambda x, y: x if x == y and x in ALIKE else None
+
+
+@overload(pow)
+def _convert_pow(x, y):
     kind = _kind(x, y)
-    if kind is None:
+    if kind is None or (x == y and x in ALIKE):
         return None
-    if x != y or x not in ALIKE:
-        convert = kind.float
-        return lambda x, y: pow(convert(x), convert(y))
-    return power.pow(kind) if fused() else lambda x, y: x**y
+    convert = kind.float
+    return lambda x, y: pow(convert(x), convert(y))
 
 
 for _fn, _make, _libm in (
@@ -271,3 +318,4 @@ for _fn, _make, _libm in (
     _enter(_fn, _make, _plain(_libm))
 _enter(sigmoid, hyperbolic.sigmoid, _plain_sigmoid)
 _enter(softplus, hyperbolic.softplus, _plain_softplus)
+_enter_floats(pow, power.pow, _plain_pow, 2)

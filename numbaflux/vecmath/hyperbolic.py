@@ -5,13 +5,10 @@ All are made of e^|x| or e^-|x| as the sum of two floats, never rounded to one.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from numbaflux.vecmath.bits import (
     fast_two_sum,
-    helper,
-    mad,
     power,
     quotient,
     two_sum,
@@ -20,15 +17,14 @@ from numbaflux.vecmath.bits import (
 from numbaflux.vecmath.coefficients import Kind
 from numbaflux.vecmath.exponential import kernel
 from numbaflux.vecmath.logarithm import tail
+from numbaflux.vecmath.number import choose, larger, mad, smaller
 
 
-@functools.cache
 def _below_one(k: Kind) -> Any:
     """(high, low) with 1 + high + low = e^x / 2^shift, times 2^n; as (y, y_lo, t)."""
     (ZERO, ONE) = k.constants("0 1")
     reduce = kernel(k)
 
-    @helper
     def pair(x):
         hi, s, t = reduce(x, ZERO)
         y = ONE + hi
@@ -37,14 +33,12 @@ def _below_one(k: Kind) -> Any:
     return pair
 
 
-@functools.cache
 def _less_one(k: Kind, shift: int) -> Any:
     """(high, low) of (e^x - 1) 2^shift."""
     (ZERO,) = k.constants("0")
     UNIT, SHIFT = k.float(2.0**shift), k.int(shift)
     reduce, pow2 = kernel(k), power(k)
 
-    @helper
     def less_one(x):
         hi, s, t = reduce(x, ZERO)
         scale = pow2(t, SHIFT)
@@ -60,7 +54,7 @@ def tanh(k: Kind) -> Any:
     less_one, divide, signed = _less_one(k, 0), quotient(k), with_sign(k)
 
     def tanh(x):
-        e, e_lo = less_one(-TWO * min(abs(x), TANH_MAX))
+        e, e_lo = less_one(-TWO * smaller(abs(x), TANH_MAX))
         d, d_lo = fast_two_sum(TWO, e)
         q, q_lo = divide(-e, -e_lo, d, d_lo + e_lo)
         return signed(q + q_lo, x)
@@ -73,12 +67,12 @@ def sinh(k: Kind) -> Any:
     less_one, divide, signed = _less_one(k, -2), quotient(k), with_sign(k)
 
     def sinh(x):
-        e, e_lo = less_one(min(abs(x), SINH_MAX))
+        e, e_lo = less_one(smaller(abs(x), SINH_MAX))
         d, d_lo = two_sum(QUARTER, e)
         q, q_lo = divide(e, e_lo, d, d_lo + e_lo)
         y, rest = fast_two_sum(e, QUARTER * q)
         y = TWO * (y + (rest + mad(QUARTER, q_lo, e_lo)))
-        return x if abs(x) < TINY else signed(y, x)
+        return choose(abs(x) < TINY, x, signed(y, x))
 
     return sinh
 
@@ -88,7 +82,7 @@ def cosh(k: Kind) -> Any:
     pair, pow2, DOWN = _below_one(k), power(k), k.int(-2)
 
     def cosh(x):
-        y, y_lo, t = pair(min(abs(x), SINH_MAX))
+        y, y_lo, t = pair(smaller(abs(x), SINH_MAX))
         quarter = pow2(t, DOWN)
         h = y * quarter
         return TWO * (h + mad(y_lo, quarter, SIXTEENTH / h))
@@ -103,16 +97,16 @@ def sigmoid(k: Kind) -> Any:
     RAISED, PLAIN = k.int(64), k.int(0)
 
     def sigmoid(x):
-        a = max(-abs(x), EXP_MIN)
+        a = larger(-abs(x), EXP_MIN)
         y, y_lo, t = pair(a)
         deep = a < EXP_DEEP  # there the numerator is computed 2^64 times as large
-        scale = pow2(t, RAISED if deep else PLAIN)
+        scale = pow2(t, choose(deep, RAISED, PLAIN))
         n, n_lo = y * scale, y_lo * scale
-        down = DOWN if deep else ONE
+        down = choose(deep, DOWN, ONE)
         d, d_lo = fast_two_sum(ONE, n * down)
         d_lo = d_lo + n_lo * down
         right = x >= ZERO
-        n, n_lo = (UP if deep else ONE) if right else n, ZERO if right else n_lo
+        n, n_lo = choose(right, choose(deep, UP, ONE), n), choose(right, ZERO, n_lo)
         q, q_lo = divide(n, n_lo, d, d_lo)
         return (q + q_lo) * down
 
@@ -127,22 +121,22 @@ def softplus(k: Kind) -> Any:
     DOWN = k.float(2.0**-64)
 
     def softplus(x):
-        a = max(-abs(x), EXP_MIN)
+        a = larger(-abs(x), EXP_MIN)
         y, y_lo, t = pair(a)
         deep = a < EXP_DEEP
-        scale = pow2(t, RAISED if deep else PLAIN)
-        down = DOWN if deep else ONE
+        scale = pow2(t, choose(deep, RAISED, PLAIN))
+        down = choose(deep, DOWN, ONE)
         z, z_lo = y * scale * down, y_lo * scale * down
         big = z > HALF  # then 1 + z = 2 (1 + f)
-        f = (z - ONE) * HALF if big else z
-        f_lo = z_lo * HALF if big else z_lo
-        n = ONE if big else ZERO
+        f = choose(big, (z - ONE) * HALF, z)
+        f_lo = choose(big, z_lo * HALF, z_lo)
+        n = choose(big, ONE, ZERO)
         a, c = parts(f)
         c = mad(f_lo, ONE - f + f * f, c)
         total, rest = fast_two_sum(n * LN2H, a)
         rest = rest + (n * LN2L + c)
-        total, lost = two_sum(max(x, ZERO), total)
+        total, lost = two_sum(larger(x, ZERO), total)
         result = total + (lost + rest)
-        return x if x > SOFT_MAX else result
+        return choose(x > SOFT_MAX, x, result)
 
     return softplus

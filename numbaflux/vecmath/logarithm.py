@@ -6,35 +6,33 @@ s = f / (2 + f) and R is a polynomial in s^2.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
 import numpy as np
 
-from numbaflux.vecmath.bits import bits, fast_two_sum, fma, helper, polynomial, two_sum, unbits
+from numbaflux.vecmath.bits import fast_two_sum, polynomial, two_sum
 from numbaflux.vecmath.coefficients import Kind
+from numbaflux.vecmath.number import bits, choose, fma, unbits
 
 
-@functools.cache
 def decompose(k: Kind) -> Any:
     """(m, n, w) for a normal x > 0: x = m 2^n with m in [sqrt(1/2), sqrt(2)), w the bits of 2^n.
 
     n becomes a float without a conversion: its bits are the last ones of a large number's.
     """
     one = _bits_of(k, 1.0)
-    integer, ONE, DIGITS = k.int, k.int(one), k.int(k.digits)
+    ONE, DIGITS = k.int(one), k.int(k.digits)
     OFFSET = k.int(one - _bits_of(k, math.sqrt(0.5)))
     EXPONENT = k.int(-(2**k.digits))  # all bits but the significand's
     FIELD = k.int(2 ** (8 * k.int().itemsize - k.digits) - 1)
     LARGE, BIAS = k.int(_bits_of(k, 2.0**k.digits)), k.float(2.0**k.digits + k.bias)
 
-    @helper
     def decompose(x):
-        v = integer(bits(x) + OFFSET)
-        power = integer(v & EXPONENT)
-        m = unbits(integer(integer(bits(x) - power) + ONE))
-        n = unbits(integer(integer(integer(v >> DIGITS) & FIELD) | LARGE)) - BIAS
+        v = bits(x) + OFFSET
+        power = v & EXPONENT
+        m = unbits(bits(x) - power + ONE)
+        n = unbits((v >> DIGITS) & FIELD | LARGE) - BIAS
         return m, n, power
 
     return decompose
@@ -44,13 +42,11 @@ def _bits_of(k: Kind, x: float) -> int:
     return int(k.float(x).view(k.int))
 
 
-@functools.cache
 def tail(k: Kind, name: str = "log") -> Any:
     """(a, c) with log(1 + f) = a + c, where a = f - f^2/2."""
     HALF, TWO = k.constants("0.5 2")
     P = polynomial(k.polynomials[name])
 
-    @helper
     def log_tail(f):
         s = f / (TWO + f)
         z = s * s
@@ -64,16 +60,14 @@ def tail(k: Kind, name: str = "log") -> Any:
     return log_tail
 
 
-@functools.cache
 def special(k: Kind) -> Any:
     """`y`, which is log(u), or what that is where u is no positive number."""
     ZERO, INF, NAN = k.constants("0 inf nan")
 
-    @helper
     def special(u, y):
-        y = y if u < INF else u
-        y = -INF if u == ZERO else y
-        return NAN if u < ZERO else y
+        y = choose(u < INF, y, u)
+        y = choose(u == ZERO, -INF, y)
+        return choose(u < ZERO, NAN, y)
 
     return special
 
@@ -86,8 +80,8 @@ def log(k: Kind) -> Any:
 
     def log(x):
         denormal = x < NORMAL
-        m, n, _ = split(x * UP if denormal else x)
-        n = n - (FEW if denormal else ZERO)
+        m, n, _ = split(choose(denormal, x * UP, x))
+        n = n - choose(denormal, FEW, ZERO)
         a, c = parts(m - ONE)
         total, rest = fast_two_sum(n * LN2H, a)
         return ends(x, total + (rest + (n * LN2L + c)))
@@ -98,20 +92,20 @@ def log(k: Kind) -> Any:
 def log1p(k: Kind) -> Any:
     LN2H, LN2L, NEAR, RADIUS, ZERO, ONE = k.constants("LN2H LN2L NEAR RADIUS 0 1")
     LARGE = k.float(2.0 ** (60 if k.digits == 52 else 30))  # above, 1 is nothing
-    integer, INVERSE = k.int, k.int(2 * k.bias << k.digits)
+    INVERSE = k.int(2 * k.bias << k.digits)
     split, parts, ends = decompose(k), tail(k), special(k)
 
     def log1p(x):
         u, lost = two_sum(ONE, x)
         near = abs(x - NEAR) < RADIUS
         m, n, power = split(u)
-        f = x if near else m - ONE
-        n = ZERO if near else n
-        lost = ZERO if near or x > LARGE else lost * unbits(integer(INVERSE - power))
+        f = choose(near, x, m - ONE)
+        n = choose(near, ZERO, n)
+        lost = choose(near | (x > LARGE), ZERO, lost * unbits(INVERSE - power))
         a, c = parts(f)
         c = c + lost * (ONE - f + f * f)
         total, rest = fast_two_sum(n * LN2H, a)
         y = ends(u, total + (rest + (n * LN2L + c)))
-        return x if x == ZERO else y
+        return choose(x == ZERO, x, y)
 
     return log1p

@@ -5,16 +5,12 @@ In single precision everything is computed in double precision and rounded once.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 
 from numbaflux.vecmath.bits import (
     fast_two_sum,
-    fma,
-    helper,
-    mad,
     magic,
     polynomial,
     power,
@@ -23,15 +19,14 @@ from numbaflux.vecmath.bits import (
 from numbaflux.vecmath.coefficients import F32, F64, Kind
 from numbaflux.vecmath.exponential import kernel, scaled
 from numbaflux.vecmath.logarithm import decompose
+from numbaflux.vecmath.number import choose, clip, fma, mad, narrow, rint, widen
 
 
-@functools.cache
 def _log_pair() -> Any:
     """(high, low) of log(x) for a normal double x > 0, n added to its exponent."""
     LN2H, LN2L, C3H, C3L, ONE, TWO = F64.constants("LN2H LN2L C3H C3L 1 2")
     split, P = decompose(F64), polynomial(F64.polynomials["powlog"])
 
-    @helper
     def log_pair(x, shift):
         m, n, _ = split(x)
         n = n + shift
@@ -55,33 +50,29 @@ def _log_pair() -> Any:
     return log_pair
 
 
-@functools.cache
 def _ends() -> Any:
     """`value`, or log(|x|) where |x| is 0, infinite, or nan; `value` is the log of the rest."""
     ZERO, INF = F64.constants("0 inf")
 
-    @helper
     def ends(x, value):
-        value = value if x < INF else x
-        return -INF if x == ZERO else value
+        value = choose(x < INF, value, x)
+        return choose(x == ZERO, -INF, value)
 
     return ends
 
 
-@functools.cache
 def _signed(k: Kind) -> Any:
     """x^y from |x|^y: the sign of an odd power, nan for a negative number's broken power."""
     ZERO, HALF, ONE, INF, NAN = k.constants("0 0.5 1 inf nan")
 
-    @helper
     def signed(x, y, value):
-        whole = np.rint(y) == y
+        whole = rint(y) == y
         half = y * HALF
-        odd = whole and np.rint(half) != half
-        negative = x < ZERO or (x == ZERO and ONE / x < ZERO)
-        value = -value if negative and odd else value
-        value = NAN if x < ZERO and x > -INF and not whole else value
-        return ONE if y == ZERO or x == ONE else value
+        odd = whole & (rint(half) != half)
+        negative = (x < ZERO) | ((x == ZERO) & (ONE / x < ZERO))
+        value = choose(negative & odd, -value, value)
+        value = choose((x < ZERO) & (x > -INF) & ~whole, NAN, value)
+        return choose((y == ZERO) | (x == ONE), ONE, value)
 
     return signed
 
@@ -100,12 +91,12 @@ def _pow64() -> Any:
     def pow(x, y):
         a = abs(x)
         denormal = a < NORMAL
-        log, log_lo = log_pair(a * UP if denormal else a, -FEW if denormal else ZERO)
+        log, log_lo = log_pair(choose(denormal, a * UP, a), choose(denormal, -FEW, ZERO))
         log = ends(a, log)
-        b = min(max(y, -LIMIT), LIMIT)  # so that 1^inf is 1
+        b = clip(y, -LIMIT, LIMIT)  # so that 1^inf is 1
         p = b * log
-        p_lo = fma(b, log, -p) + b * log_lo if abs(p) <= LARGE else ZERO
-        hi, s, t = reduce(min(max(p, EXP_MIN), EXP_MAX), p_lo)
+        p_lo = choose(abs(p) <= LARGE, fma(b, log, -p) + b * log_lo, ZERO)
+        hi, s, t = reduce(clip(p, EXP_MIN, EXP_MAX), p_lo)
         return finish(x, y, scale(hi, s, t, p < EXP_DEEP))
 
     return pow
@@ -118,15 +109,15 @@ def _pow32() -> Any:
     split, ends, finish, pow2 = decompose(F64), _ends(), _signed(F32), power(F64)
 
     def pow(x, y):
-        a = abs(np.float64(x))
+        a = abs(widen(x))
         m, n, _ = split(a)
         f = m - ONE
         s = f / (TWO + f)
         log = ends(a, mad(s * mad(s * s, P(s * s), TWO), LOG2E, n))
-        b = min(max(np.float64(y), -LIMIT), LIMIT)  # so that 1^inf is 1
-        p = min(max(b * log, LOW), HIGH)
+        b = clip(widen(y), -LIMIT, LIMIT)  # so that 1^inf is 1
+        p = clip(b * log, LOW, HIGH)
         t = p + MAGIC
         r = p - (t - MAGIC)
-        return finish(x, y, np.float32(mad(r, Q(r), ONE) * pow2(t, NORMAL)))
+        return finish(x, y, narrow(mad(r, Q(r), ONE) * pow2(t, NORMAL)))
 
     return pow

@@ -13,8 +13,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from numbaflux.vecmath.bits import intrinsic
 from numbaflux.vecmath.coefficients import Kind
+from numbaflux.vecmath.number import Number
 
 LANES = (2, 4, 8, 16)
 PURE = ("noinline", "nounwind", "readnone", "willreturn")
@@ -24,13 +24,9 @@ def beyond(k: Kind, name: str) -> Any:
     """(x, y) -> libm's `name` of x, in double precision, where |x| > HUGE, else y."""
     (limit,) = k.constants("HUGE")
 
-    @intrinsic
-    def repair(context: Any, x: Any, y: Any):
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            function = _scalar(builder.module, args[0].type, name, float(limit))
-            return builder.call(function, args)
-
-        return x(x, y), generate
+    def repair(x: Number, y: Number) -> Number:
+        function = _scalar(x.builder.module, x.type, name, float(limit))
+        return Number(x.builder, x.builder.call(function, [x.value, y.value]))
 
     return repair
 

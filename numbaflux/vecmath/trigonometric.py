@@ -6,34 +6,27 @@ to |x| = HUGE, and beyond it libm is called.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from numbaflux.vecmath.bits import (
-    bits,
     fast_two_sum,
-    fma,
-    helper,
-    mad,
     magic,
     polynomial,
     quotient,
     two_product,
     two_sum,
-    unbits,
     with_sign,
 )
 from numbaflux.vecmath.coefficients import Kind
+from numbaflux.vecmath.number import bits, choose, fma, mad, smaller, unbits
 from numbaflux.vecmath.rare import beyond
 
 
-@functools.cache
 def reduction(k: Kind) -> Any:
     """(r, rest, t) with x = n pi/2 + r + rest and t = MAGIC + n."""
     TWO_OVER_PI, P1, P2, P3 = k.constants("TWO_OVER_PI P1 P2 P3")
     MAGIC = magic(k)
 
-    @helper
     def reduce(x):
         t = mad(x, TWO_OVER_PI, MAGIC)
         n = t - MAGIC
@@ -45,13 +38,11 @@ def reduction(k: Kind) -> Any:
     return reduce
 
 
-@functools.cache
 def kernels(k: Kind) -> Any:
     """(sin - r, 1 - r^2/2, cos - that) of r + rest."""
     ONE, HALF = k.constants("1 0.5")
     S, C = polynomial(k.polynomials["sin"]), polynomial(k.polynomials["cos"])
 
-    @helper
     def kernels(r, rest):
         z, z_lo = two_product(r, r)
         h = HALF * z
@@ -64,44 +55,44 @@ def kernels(k: Kind) -> Any:
 
 def sin(k: Kind) -> Any:
     (TINY,) = k.constants("TINY")
-    integer, ONE, TURN, SIGN = _quadrants(k)
+    ONE, TURN, SIGN = _quadrants(k)
     reduce, parts, repaired = reduction(k), kernels(k), beyond(k, "sin")
 
     def sin(x):
         r, rest, t = reduce(x)
         s, w, c = parts(r, rest)
         n = bits(t)
-        y = w + c if integer(n & ONE) else r + s
-        y = unbits(integer(bits(y) ^ integer(integer(n << TURN) & SIGN)))
-        return repaired(x, x if abs(x) < TINY else y)
+        y = choose((n & ONE) == ONE, w + c, r + s)
+        y = unbits(bits(y) ^ ((n << TURN) & SIGN))
+        return repaired(x, choose(abs(x) < TINY, x, y))
 
     return sin
 
 
 def cos(k: Kind) -> Any:
-    integer, ONE, TURN, SIGN = _quadrants(k)
+    ONE, TURN, SIGN = _quadrants(k)
     reduce, parts, repaired = reduction(k), kernels(k), beyond(k, "cos")
 
     def cos(x):
         r, rest, t = reduce(x)
         s, w, c = parts(r, rest)
-        n = integer(bits(t) + ONE)
-        y = w + c if integer(n & ONE) else r + s
-        y = unbits(integer(bits(y) ^ integer(integer(n << TURN) & SIGN)))
+        n = bits(t) + ONE
+        y = choose((n & ONE) == ONE, w + c, r + s)
+        y = unbits(bits(y) ^ ((n << TURN) & SIGN))
         return repaired(x, y)
 
     return cos
 
 
 def _quadrants(k: Kind) -> tuple[Any, ...]:
-    """(its integer type, 1, the way from the second bit to the sign bit, the sign bit)"""
+    """(1, the way from the second bit to the sign bit, the sign bit)"""
     width = 8 * k.int().itemsize
-    return k.int, k.int(1), k.int(width - 2), k.int(-(2 ** (width - 1)))
+    return k.int(1), k.int(width - 2), k.int(-(2 ** (width - 1)))
 
 
 def tan(k: Kind) -> Any:
     (TINY,) = k.constants("TINY")
-    integer, ONE, _, _ = _quadrants(k)
+    ONE, _, _ = _quadrants(k)
     reduce, parts, divide, repaired = reduction(k), kernels(k), quotient(k), beyond(k, "tan")
 
     def tan(x):
@@ -109,11 +100,11 @@ def tan(k: Kind) -> Any:
         s, w, c = parts(r, rest)
         sine, sine_lo = fast_two_sum(r, s)
         cosine, cosine_lo = fast_two_sum(w, c)
-        odd = integer(bits(t) & ONE)
-        n, n_lo = -cosine if odd else sine, -cosine_lo if odd else sine_lo
-        d, d_lo = sine if odd else cosine, sine_lo if odd else cosine_lo
+        odd = (bits(t) & ONE) == ONE
+        n, n_lo = choose(odd, -cosine, sine), choose(odd, -cosine_lo, sine_lo)
+        d, d_lo = choose(odd, sine, cosine), choose(odd, sine_lo, cosine_lo)
         q, q_lo = divide(n, n_lo, d, d_lo)
-        return repaired(x, x if abs(x) < TINY else q + q_lo)
+        return repaired(x, choose(abs(x) < TINY, x, q + q_lo))
 
     return tan
 
@@ -123,12 +114,12 @@ def atan(k: Kind) -> Any:
     P, signed = polynomial(k.polynomials["atan"]), with_sign(k)
 
     def atan(x):
-        a = min(abs(x), LARGE)
+        a = smaller(abs(x), LARGE)
         big = a > ONE
-        n, d = -ONE if big else a, a if big else ONE
+        n, d = choose(big, -ONE, a), choose(big, a, ONE)
         t = n / d
-        t_lo = fma(-t, d, n) * -t if big else ZERO
-        base, base_lo = P1 if big else ZERO, P2 if big else ZERO
+        t_lo = choose(big, fma(-t, d, n) * -t, ZERO)
+        base, base_lo = choose(big, P1, ZERO), choose(big, P2, ZERO)
         z = t * t
         cube, cube_lo = two_product(t, z)
         p = P(z - HALF)

@@ -403,6 +403,14 @@ def test_a_second_process_compiles_nothing(tmp_path):
     assert run(tmp_path, other) == ["12.0", "4.0", "12.0", "1", "0"]
 
 
+def test_byte_code_is_kept_even_where_python_writes_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    run(tmp_path, PROGRAM.format(helper="x * x"))
+    sources = [*(tmp_path / "cache").glob("*.py")]
+    kept = [*(tmp_path / "cache" / "__pycache__").glob("*.pyc")]
+    assert sources and len(kept) == len(sources)
+
+
 def test_a_damaged_cache_is_written_anew(tmp_path):
     text = PROGRAM.format(helper="x * x")
     first = run(tmp_path, text)

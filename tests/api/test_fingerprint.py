@@ -1,5 +1,6 @@
 """The fingerprint changes with everything the generated code depends on, and with nothing else."""
 
+import dis
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from numba import njit, types
 
-from numbaflux.api.fingerprint import fingerprint
+from numbaflux.api.fingerprint import READ_ATTRIBUTE, READ_BY_NAME, _names_read, fingerprint
 
 
 def made(text: str, **names):
@@ -134,3 +135,31 @@ def test_it_is_the_same_in_another_process():
         for seed in ("1", "2")
     }
     assert len(found) == 1 and "None" not in found.pop()
+
+
+@pytest.mark.parametrize("module", [pytest, np, subprocess, sys.modules[__name__]], ids=str)
+def test_the_names_that_a_function_reads_are_those_of_dis(module):
+    def names(code, opcodes):
+        for instruction in dis.get_instructions(code):
+            if instruction.opname in opcodes:
+                yield instruction.argval
+        for constant in code.co_consts:
+            if isinstance(constant, pytypes.CodeType):
+                yield from names(constant, opcodes)
+
+    functions = [f for f in vars(module).values() if isinstance(f, pytypes.FunctionType)]
+    assert functions
+    for f in functions:
+        code = f.__code__
+        assert [*_names_read(code, READ_BY_NAME)] == [*names(code, ("LOAD_GLOBAL", "LOAD_NAME"))]
+        attributes = [*names(code, ("LOAD_ATTR", "LOAD_METHOD"))]
+        assert [*_names_read(code, READ_ATTRIBUTE)] == attributes
+
+
+def test_names_beyond_the_first_256():
+    lines = "".join(f"    global_{i}.attribute_{i}\n" for i in range(400))
+    space = {}
+    exec(f"def f():\n{lines}", space)
+    for opcodes, name in ((READ_BY_NAME, "global"), (READ_ATTRIBUTE, "attribute")):
+        found = [*_names_read(space["f"].__code__, opcodes)]
+        assert found == [f"{name}_{i}" for i in range(400)]

@@ -234,6 +234,16 @@ def _side(n: int) -> int:
     return TILE * -(-math.isqrt(n) // TILE)
 
 
+def _tiles(n: int) -> int:
+    """Of bodies, all of whose pairs are computed."""
+    return max(2, n // 4096)
+
+
+def _product(n: int) -> int:
+    """Elements of a matrix that is multiplied, four tiles at least."""
+    return max(4 * TILE * TILE, n // 64)
+
+
 def _some(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.uniform(0.5, 1.5, shape).astype(np.float32)
 
@@ -262,13 +272,13 @@ KERNELS = [
          lambda n, r: (_some(r, n), r.integers(0, n, n).astype(np.int32), _none(n)),
          (16, 56), 12, 1.7),
     Case("nbody", nbody, (VECTOR,) * 6 + (F32,), (0, 1, 2, 3, 4, 5),
-         lambda n: (max(1, n // 1024), PAIRS),
-         lambda n, r: (*(_some(r, PAIRS * max(1, n // 1024)) for _ in range(3)),
-                       *(_none(PAIRS * max(1, n // 1024)) for _ in range(3)), np.float32(0.01)),
+         lambda n: (_tiles(n), PAIRS),
+         lambda n, r: (*(_some(r, PAIRS * _tiles(n)) for _ in range(3)),
+                       *(_none(PAIRS * _tiles(n)) for _ in range(3)), np.float32(0.01)),
          None, None, 1.4),
-    Case("matmul", matmul, (MATRIX, MATRIX, MATRIX), (0, 1, 2), _square,
-         lambda n, r: (_some(r, _side(n), _side(n)), _some(r, _side(n), _side(n)),
-                       _none(_side(n), _side(n))), None, None, 2.0),
+    Case("matmul", matmul, (MATRIX, MATRIX, MATRIX), (0, 1, 2), lambda n: _square(_product(n)),
+         lambda n, r: (*(_some(r, *[_side(_product(n))] * 2) for _ in range(2)),
+                       _none(*[_side(_product(n))] * 2)), None, None, 2.0),
     Case("runge_kutta", runge_kutta, (MATRIX, MATRIX, types.int64), (0, 1), _line,
          lambda n, r: (_some(r, 3, n), _none(3, n), STEPS), None, None, 4.8),
     Case("newton", newton, (VECTOR, VECTOR), (0, 1), _line,

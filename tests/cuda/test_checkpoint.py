@@ -9,7 +9,7 @@ import pytest
 
 import numbaflux as nf
 from numbaflux.cuda import loops
-from tests.cuda.programs import grid, misfit, shift, square, stencil
+from tests.cuda.steps import grid, misfit, shift, square, stencil
 
 N = 13
 P = np.array([0.2, 0.3])

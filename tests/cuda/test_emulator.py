@@ -12,7 +12,7 @@ from numba.cuda import atomic, blockDim, blockIdx, grid, shared, syncthreads, th
 import numbaflux as nf
 from numbaflux.backends import emulation
 from numbaflux.cuda import emulate
-from numbaflux.cuda.kernel import launched
+from numbaflux.cuda.kernel import Launch, launched
 
 RUNS = (("forward", True), ("reverse", False), ("random", True))  # order, whether it is watched
 FULL = 0xFFFFFFFF
@@ -643,7 +643,8 @@ def test_what_a_launch_takes():
 
 def written(kernel, *args):
     types = tuple(numba.typeof(a) for a in args)
-    text = emulation.write("kernel", emulation.emulated(launched(kernel, types).program)).text
+    program = launched(kernel, types, Launch.of((2, 32)).known()).program
+    text = emulation.write("kernel", emulation.emulated(program)).text
     return text[text.index("def ") :]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import numbaflux as nf
-from tests.cuda.programs import choose, gather, grid, misfit, pair, shift, square, stencil
+from tests.cuda.steps import choose, gather, grid, misfit, pair, shift, square, stencil
 
 N = 13
 

@@ -2,6 +2,8 @@
 
 import inspect
 import itertools
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,6 +155,29 @@ def test_the_check_can_be_left_out():
     x = np.ones(64)
     emulate(no_barrier, check=False)[1, 64](x)
     assert np.isnan(x).any()
+
+
+@cuda.jit
+def one_element(total):
+    total[()] += 1.0
+
+
+def test_an_array_without_axes():
+    text = fails(nf.cuda.RaceError, one_element, (1, 2), np.array(0.0))
+    assert "a race for `total[()]`" in text
+    total = np.array(1.0)
+    emulate(one_element)[1, 1](total)
+    assert total == 2
+
+
+def test_the_example_of_the_documentation(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "cuda.md").read_text("utf-8")
+    _, code, _, message, *_ = text[text.index("```python") :].split("```")
+    (tmp_path / "flip.py").write_text(code.removeprefix("python\n"))
+    with pytest.raises(nf.cuda.RaceError) as found:
+        runpy.run_path(str(tmp_path / "flip.py"))
+    said = f"RaceError: {found.value}".replace(f"{tmp_path}/", "")
+    assert said == message.strip()
 
 
 # ---- races between blocks ------------------------------------------------------------------------

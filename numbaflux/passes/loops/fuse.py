@@ -155,10 +155,10 @@ class _Fuser:
         )
 
     def worthwhile(self, first: For, second: For) -> bool:
-        """Whether the second loop reads what an iteration of the first has just written."""
+        """Whether the second loop reads or adds to what an iteration of the first has written."""
         mine, others = self.shared(first, second)
         return any(
-            a.writes and not b.writes and self.dependence.tied(a, b, first, second)
+            a.writes and (b.sums or not b.writes) and self.dependence.tied(a, b, first, second)
             for a in mine
             for b in others
         )

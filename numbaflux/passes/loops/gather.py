@@ -40,7 +40,16 @@ from numbaflux.ir.nodes import (
 )
 from numbaflux.ir.ops import EXPENSIVE
 from numbaflux.ir.walk import clone, defs, map_regions, regions, uses, walk
-from numbaflux.passes.dependence import ONE, Access, Dependence, Form, only_sums, plus, transparent
+from numbaflux.passes.dependence import (
+    ONE,
+    Access,
+    Dependence,
+    Form,
+    atom_of,
+    only_sums,
+    plus,
+    transparent,
+)
 
 MOST = 12  # updates of one array that are worth computing again for every neighbour
 
@@ -249,25 +258,16 @@ def _values(
 
 def _place(b: Builder, plan: _Plan, elements: Iterable[Atom]) -> tuple[Atom, ...]:
     """The place in the array of the element at counters + offsets."""
-    found = [_atom(b, form) for form in plan.base]
+    found = [atom_of(b, form) for form in plan.base]
     for axis, e in zip(plan.axes, elements):
         found[axis] = b.add(found[axis], e)
     return tuple(found)
 
 
-def _atom(b: Builder, form: Form) -> Atom:
-    """The value of an affine form."""
-    total: Atom = index(0)
-    for a, c in form.items():
-        term = index(c) if a == ONE else b.mul(a, index(c))
-        total = b.add(total, term)
-    return total
-
-
 def _inside(b: Builder, plan: _Plan) -> None:
     """Sums for the elements that get all updates."""
     rank = range(len(plan.counts))
-    counts = [_atom(b, plus(plan.counts[d], {ONE: plan.low(d) - plan.high(d)})) for d in rank]
+    counts = [atom_of(b, plus(plan.counts[d], {ONE: plan.low(d) - plan.high(d)})) for d in rank]
     with ExitStack() as stack:
         q = [
             stack.enter_context(b.for_(n, index=loop.body.params[0].name, parallel=loop.parallel)).k
@@ -288,7 +288,7 @@ def _borders(b: Builder, plan: _Plan) -> None:
 
     A nest for each axis: near its ends, away from those of the axes before, anywhere on the others.
     """
-    counts = [_atom(b, form) for form in plan.counts]
+    counts = [atom_of(b, form) for form in plan.counts]
     widths = [plan.high(d) - plan.low(d) for d in range(len(counts))]
     for near in range(len(counts)):
         if not widths[near]:

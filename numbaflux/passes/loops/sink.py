@@ -15,8 +15,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from numbaflux.debug import stage
-from numbaflux.ir.nodes import Accumulate, Alloc, Atom, Block, Dim, For, Function, Stmt, Store, View
+from numbaflux.ir.nodes import Accumulate, Alloc, Block, Dim, For, Function, Stmt, Store, View
 from numbaflux.ir.walk import map_regions, regions, walk, within
+from numbaflux.passes.boxes import box
 from numbaflux.passes.dependence import Dependence
 
 
@@ -63,18 +64,10 @@ def _filled_first(dependence: Dependence, alloc: Alloc, block: Block) -> bool:
 
 
 def visits_all(dependence: Dependence, stmt: Stmt, alloc: Alloc) -> Store | Accumulate | None:
-    """What a nest of loops does to each element of an array exactly once, if nothing else."""
+    """What a nest of loops does first to each element of an array, if each has an iteration."""
     touching = [s for s in within(stmt) if dependence.touches(s, alloc.result) and not regions(s)]
-    found = touching[0] if len(touching) == 1 else None
-    if not isinstance(found, Store | Accumulate) or found.array is not alloc.result:
+    visited = box(dependence, stmt, touching, last=False)
+    if visited is None or visited.stmt.array is not alloc.result or any(visited.low):
         return None
-    counters: dict[Atom, Atom] = {}
-    while isinstance(stmt, For):
-        counters[stmt.body.params[0]] = stmt.count
-        inside = (s for s in stmt.body.stmts if found in within(s))
-        stmt = next(inside)
-    form = dependence.form
-    each = set(found.index) == set(counters) and len(found.index) == len(counters)
-    lengths = zip(found.index, alloc.shape)
-    full = each and all(form(counters[i]) == form(n) for i, n in lengths)
-    return found if stmt is found and full else None
+    shape = tuple(dependence.form(n) for n in alloc.shape)
+    return visited.stmt if visited.counts == shape else None

@@ -1,0 +1,307 @@
+"""How Numba compiles generated code: its own pipeline, with what generated code is full of cheaper.
+
+Every `np.empty`, `np.zeros`, `min` and `max` is for Numba a function that it has to compile, five
+of them for the first `np.zeros`, 20 ms each.  Here they are lowered where they are called, by the
+same instructions.  And what an operator gives for some types is looked up once, not once for each
+time it stands in the text and each round of the type inference.
+"""
+
+# Numba's classes declare few of their attributes.
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportOptionalCall=false
+
+from __future__ import annotations
+
+import gc
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.core import cgutils, ir
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import FunctionPass, register_pass
+from numba.core.dispatcher import Dispatcher
+from numba.core.imputils import lower_builtin
+from numba.core.lowering import Lower
+from numba.core.typed_passes import NativeLowering, NopythonRewrites
+from numba.core.typing.npydecl import parse_dtype
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.core.untyped_passes import (
+    DeadBranchPrune,
+    FindLiterallyCalls,
+    FixupArgs,
+    InlineClosureLikes,
+    LiteralPropagationSubPipelinePass,
+    LiteralUnroll,
+    MakeFunctionToJitFunction,
+    WithLifting,
+)
+from numba.cpython.builtins import do_minmax
+from numba.np.arrayobj import get_itemsize, make_array, populate_array
+
+Types = tuple[types.Type, ...]
+
+NEGATIVE = "negative dimensions not allowed"
+TOO_BIG = (
+    "array is too big; `arr.size * arr.dtype.itemsize` is larger than the maximum possible size."
+)
+
+
+def compile_so(dispatcher: Dispatcher) -> None:
+    """Let a generated function be compiled by this pipeline."""
+    dispatcher._compiler.pipeline_class = _Generated
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Leave garbage until the end: an eighth of a compilation goes into looking for it in vain."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+class _Generated(CompilerBase):
+    def __init__(self, typingctx: Any, *args: Any) -> None:
+        super().__init__(Remembering(typingctx), *args)
+
+    def define_pipelines(self) -> list[Any]:
+        pm = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        if not self.state.flags.auto_parallel.enabled:  # whose analysis knows NumPy's functions
+            pm.passes = [(OURS.get(p, p), why) for p, why in pm.passes if p not in NEEDLESS]
+            pm.add_pass_after(_Shorten, FixupArgs)
+        pm.finalize()
+        return [pm]
+
+
+# ---- types -------------------------------------------------------------------------------------
+
+
+class Remembering:
+    """A typing context that remembers, during one compilation, what operators give for numbers."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self._known: dict[Any, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def resolve_function_type(self, func: Any, args: Types, kws: Mapping[str, Any]) -> Any:
+        numbers = all(isinstance(a, types.Number | types.Boolean) for a in args)
+        if kws or not numbers or not isinstance(func, types.Function):
+            return self._context.resolve_function_type(func, args, kws)
+        key = func, tuple(args)
+        if key not in self._known:
+            self._known[key] = self._context.resolve_function_type(func, args, kws)
+        return self._known[key]
+
+
+# ---- calls -------------------------------------------------------------------------------------
+
+
+def empty(*args: Any) -> Any:
+    """np.empty of a shape and, perhaps, an element type."""
+
+
+def zeros(*args: Any) -> Any:
+    """np.zeros of a shape and, perhaps, an element type."""
+
+
+def least(*args: Any) -> Any:
+    """min of two numbers."""
+
+
+def greatest(*args: Any) -> Any:
+    """max of two numbers."""
+
+
+ARITHMETIC = (operator.add, operator.sub, operator.mul, operator.truediv)
+ARITHMETIC += (operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne)
+SHORTER = {np.empty: empty, np.zeros: zeros, min: least, max: greatest}
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _Shorten(FunctionPass):
+    """Call our functions in place of Numba's."""
+
+    _name = "numbaflux_shorten"
+
+    def __init__(self) -> None:
+        FunctionPass.__init__(self)
+
+    def run_pass(self, state: Any) -> bool:
+        known = state.func_ir._definitions
+        for block in state.func_ir.blocks.values():
+            block.body = [new for stmt in block.body for new in _shortened(stmt, known)]
+        return False
+
+
+def _shortened(stmt: Any, known: dict[str, list[Any]]) -> Sequence[Any]:
+    """The statement, or what calls a function of ours."""
+    if not (isinstance(stmt, ir.Assign) and isinstance(stmt.value, ir.Expr)):
+        return (stmt,)
+    call = stmt.value
+    if call.op != "call" or call.vararg is not None:
+        return (stmt,)
+    fn = _function(call.func, known)
+    if fn is None or any(name != "dtype" for name, _ in call.kws):
+        return (stmt,)
+    callee = ir.Var(stmt.target.scope, f"{call.func.name}.short", call.loc)
+    args = [*call.args, *(value for _, value in call.kws)]
+    named = ir.Assign(ir.Global(fn.__name__, fn, call.loc), callee, call.loc)
+    new = ir.Assign(ir.Expr.call(callee, args, (), call.loc), stmt.target, stmt.loc)
+    known[callee.name] = [named.value]
+    known[stmt.target.name] = [new.value if d is call else d for d in known[stmt.target.name]]
+    return named, new
+
+
+def _function(callee: Any, known: Mapping[str, list[Any]]) -> Any:
+    """Ours for what is called, a global or an attribute of NumPy's."""
+    found = _only(callee, known)
+    if isinstance(found, ir.Global):
+        return SHORTER[found.value] if found.value is min or found.value is max else None
+    if isinstance(found, ir.Expr) and found.op == "getattr":
+        owner = _only(found.value, known)
+        if isinstance(owner, ir.Global) and owner.value is np:
+            return SHORTER.get(getattr(np, found.attr, None))
+    return None
+
+
+def _only(name: Any, known: Mapping[str, list[Any]]) -> Any:
+    """The one definition of a name."""
+    found = known.get(name.name, [])
+    return found[0] if len(found) == 1 else None
+
+
+class _Lower(Lower):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._operators: dict[Any, Any] = {}
+
+    def lower_binop(self, resty: Any, expr: Any, op: Any) -> Any:
+        """An operator's code is looked up once for some types, not at each place."""
+        args = self.fndesc.calltypes[expr].args
+        if op not in ARITHMETIC or not all(isinstance(t, types.Number) for t in args):
+            return super().lower_binop(resty, expr, op)
+        context, builder = self.context, self.builder
+        if (op, args) not in self._operators:
+            fn = context.typing_context.resolve_value_type(op)
+            sig = fn.get_call_type(context.typing_context, args, {})
+            self._operators[op, args] = context.get_function(fn, sig), sig.return_type
+        implementation, given = self._operators[op, args]
+        operands = [
+            context.cast(builder, self.loadvar(v.name), self.typeof(v.name), t)
+            for v, t in zip((expr.lhs, expr.rhs), args)
+        ]
+        return context.cast(builder, implementation(builder, operands), given, resty)
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Lowering(NativeLowering):
+    _name = "numbaflux_lowering"
+
+    @property
+    def lowering_class(self) -> Any:
+        return _Lower
+
+
+# Generated code has no closures, `with`, `literally` and no arithmetic of whole arrays.
+NEEDLESS = {
+    WithLifting,
+    InlineClosureLikes,
+    DeadBranchPrune,
+    MakeFunctionToJitFunction,
+    FindLiterallyCalls,
+    LiteralUnroll,
+    LiteralPropagationSubPipelinePass,
+    NopythonRewrites,
+}
+OURS = {NativeLowering: _Lowering}
+
+# ---- their types and code ----------------------------------------------------------------------
+
+
+def _typed(fn: Any, of: Any) -> None:
+    class Template(AbstractTemplate):
+        key = fn
+
+        def generic(self, args: Types, kws: Mapping[str, Any]) -> Any:
+            return signature(of(self.context, *args), *args)
+
+    infer_global(fn)(Template)
+
+
+def _array(context: Any, shape: types.Type, dtype: types.Type = types.float64) -> types.Array:
+    del context
+    ndim = len(shape) if isinstance(shape, types.BaseTuple) else 1  # type: ignore[arg-type]
+    element = dtype if dtype == types.float64 else parse_dtype(dtype)
+    return types.Array(element, ndim, "C")
+
+
+def _number(context: Any, a: types.Type, b: types.Type) -> types.Type:
+    return context.unify_pairs(types.unliteral(a), types.unliteral(b))
+
+
+for _fn in (empty, zeros):
+    _typed(_fn, _array)
+for _fn in (least, greatest):
+    _typed(_fn, _number)
+
+
+@lower_builtin(least, types.Any, types.Any)
+def _lower_least(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return do_minmax(context, builder, sig.args, args, operator.lt)
+
+
+@lower_builtin(greatest, types.Any, types.Any)
+def _lower_greatest(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return do_minmax(context, builder, sig.args, args, operator.gt)
+
+
+@lower_builtin(empty, types.Any)
+@lower_builtin(empty, types.Any, types.Any)
+def _lower_empty(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return _allocate(context, builder, sig, args)._getvalue()
+
+
+@lower_builtin(zeros, types.Any)
+@lower_builtin(zeros, types.Any, types.Any)
+def _lower_zeros(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    array = _allocate(context, builder, sig, args)
+    cgutils.memset(builder, array.data, builder.mul(array.itemsize, array.nitems), 0)
+    return array._getvalue()
+
+
+def _allocate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    """A new array, with NumPy's errors for a shape that cannot be."""
+    ty, shape = sig.return_type, args[0]
+    single = isinstance(sig.args[0], types.Integer)
+    given = [sig.args[0]] if single else [*sig.args[0]]
+    dims = [shape] if single else cgutils.unpack_tuple(builder, shape, ty.ndim)
+    dims = [context.cast(builder, d, t, types.intp) for d, t in zip(dims, given)]
+    size = itemsize = cgutils.intp_t(get_itemsize(context, ty))
+    strides = []
+    too_big, negative = cgutils.false_bit, cgutils.false_bit
+    for dim in reversed(dims):
+        strides.insert(0, size)
+        product = builder.smul_with_overflow(size, dim)
+        size = builder.extract_value(product, 0)
+        too_big = builder.or_(too_big, builder.extract_value(product, 1))
+        negative = builder.or_(negative, builder.icmp_signed("<", dim, cgutils.intp_t(0)))
+    for wrong, message in ((negative, NEGATIVE), (too_big, TOO_BIG)):
+        with builder.if_then(wrong, likely=False):
+            context.call_conv.return_user_exc(builder, ValueError, (message,))
+    align = context.get_preferred_array_alignment(ty.dtype)
+    meminfo = context.nrt.meminfo_alloc_aligned(builder, size, align)
+    array = make_array(ty)(context, builder)
+    data = context.nrt.meminfo_data(builder, meminfo)
+    pointer = context.get_data_type(ty.dtype).as_pointer()
+    populate_array(array, builder.bitcast(data, pointer), dims, strides, itemsize, meminfo)
+    return array
