@@ -5,9 +5,11 @@ import re
 import numpy as np
 import pytest
 
+import numbaflux as nf
 from numbaflux.__main__ import main
 from numbaflux.cli.inspect import UsageError, argument, floating, load
 from numbaflux.demo import fit as demo
+from numbaflux.demo import lorenz
 from numbaflux.demo import lotka_volterra as lv
 from numbaflux.demo import reaction_diffusion as rd
 
@@ -138,9 +140,29 @@ def test_cuda_demo_finds_the_rates(capsys, tmp_path):
     assert plot.stat().st_size > 10_000
 
 
-def test_cuda_demo_without_noise():
+def test_cuda_demo_without_noise(monkeypatch):
+    """At the truth nothing pulls; and no kernel of it races."""
+    monkeypatch.setattr(rd, "STEPS", 20)
+    monkeypatch.setattr(rd, "SPREAD", nf.cuda.emulate(rd.spread))
+    monkeypatch.setattr(rd, "MISFIT", nf.cuda.emulate(rd.misfit))
     seen = rd.photograph(noise=0.0)
     value, gradient = rd.loss_and_gradient(rd.TRUTH, seen)
     assert value == 0.0
     np.testing.assert_array_equal(gradient, 0.0)
     assert rd.gradient_error(rd.START, seen) < 1e-8
+
+
+def test_an_ensemble_of_lorenz_systems():
+    start = lorenz.ensemble()
+    seen = lorenz.simulate(lorenz.TRUTH, start)
+    _, d_theta, d_start = lorenz.loss_and_gradient(lorenz.START, start, seen)
+
+    def loss(theta, start):
+        return lorenz.loss(theta, start, seen)
+
+    by_theta = demo.central_differences(lambda theta: loss(theta, start), lorenz.START)
+    np.testing.assert_allclose(d_theta, by_theta, rtol=1e-8)
+    way = np.random.default_rng(1).standard_normal(start.shape)
+    along = demo.central_differences(lambda s: loss(lorenz.START, start + s[0] * way), np.zeros(1))
+    assert np.sum(d_start * way) == pytest.approx(along[0], rel=1e-8)
+    np.testing.assert_allclose(lorenz.fit(start, seen).x, lorenz.TRUTH, rtol=1e-5)

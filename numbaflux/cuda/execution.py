@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from numba import typeof
 
 from numbaflux.cuda.kernel import (
     KernelVjp,
@@ -17,6 +16,7 @@ from numbaflux.cuda.kernel import (
     for_launch,
     lengths,
     plain_argument,
+    types_of,
     with_dups,
 )
 from numbaflux.ir.build import array_of
@@ -91,7 +91,7 @@ class Executor:
 
     def launched(self, kernel: Any, launch: Launch, args: Sequence[Any]) -> Launched:
         """The program of a kernel for these arguments and such launches."""
-        key = (kernel, tuple(typeof(a) for a in args), launch.known())
+        key = (kernel, types_of(args), launch.known())
         if key not in self._launched:
             self._launched[key] = for_launch(kernel, args, launch)
         return self._launched[key]

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import typeof
 
 from numbaflux.api.transforms import Dup
 from numbaflux.cuda.execution import Arrays, Executor
-from numbaflux.cuda.kernel import KernelVjp, Launch, flat, is_array, leaves_of, with_dups
+from numbaflux.cuda.kernel import KernelVjp, Launch, flat, is_array, leaves_of, types_of, with_dups
 from numbaflux.errors import UnsupportedError
 from numbaflux.ir.nodes import Array, Var
 from numbaflux.ir.trees import Program, leaves
@@ -45,7 +44,7 @@ def plan(
     executor: Executor, kernel: Any, launch: Launch, args: Sequence[Any], active: Sequence[bool]
 ) -> Plan:
     """The plan of a launch, made once; `active`: which leaves of the arguments have a shadow."""
-    key = (kernel, tuple(typeof(a) for a in args), launch.known(), tuple(active))
+    key = (kernel, types_of(args), launch.known(), tuple(active))
     if key not in executor.plans:
         executor.plans[key] = _plan(executor, kernel, launch, args, active)
     return executor.plans[key]

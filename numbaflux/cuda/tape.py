@@ -66,6 +66,7 @@ class Tape:
     >>> tape.backward(loss)[x]
     array([0., 2., 4.])
 
+    It sees what `nf.cuda.emulate` gives when that is launched, in the thread in which it is active.
     Every array of floating point numbers is differentiated but those in `constant`; numbers among
     the arguments are constants, so a parameter is an element of an array.  While the tape is active
     arrays are changed by launches and by `nf.cuda.copy` only; until `backward` those that it needs
