@@ -11,7 +11,7 @@ then, it is the thread of that number in the next block.
 A kernel without barriers or shared arrays is a loop over `order`, which numbers the threads of the
 whole grid: its program is of (order, launch, memory, *arguments).
 
-`memory` is there if the kernel's accesses are watched (passes/watched.py).
+`memory` is there if the kernel's accesses are watched (passes/kernels/watched.py).
 """
 
 from __future__ import annotations

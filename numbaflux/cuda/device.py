@@ -21,13 +21,13 @@ from numbaflux.errors import NumbafluxError
 from numbaflux.ir.build import array_of
 from numbaflux.ir.nodes import Function, Scalar
 from numbaflux.ir.trees import Program
+from numbaflux.passes.kernels.owner import Known
+from numbaflux.passes.kernels.signs import decided, nonnegative
+from numbaflux.passes.kernels.strides import strides
+from numbaflux.passes.kernels.trips import bounds, launched, trips
 from numbaflux.passes.loops.order import order
-from numbaflux.passes.owner import Known
-from numbaflux.passes.signs import decided, nonnegative
 from numbaflux.passes.simplify import simplify
-from numbaflux.passes.strides import strides
-from numbaflux.passes.trips import bounds, launched, trips
-from numbaflux.transforms.tapes import Tape, Taped, taped
+from numbaflux.transforms.kernels.tapes import Tape, Taped, taped
 
 Shape = tuple[int, ...]
 

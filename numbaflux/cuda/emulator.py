@@ -24,7 +24,7 @@ from numbaflux.cuda.scheduler import Scheduler
 from numbaflux.ir.nodes import Array, Var
 from numbaflux.ir.trees import Program
 from numbaflux.passes.dead import dead_code
-from numbaflux.passes.watched import Watched, watched
+from numbaflux.passes.kernels.watched import Watched, watched
 
 Random = np.random.Generator
 ORDERS = ("forward", "reverse", "random")

@@ -22,8 +22,8 @@ from numbaflux.cuda.kernel import (
 from numbaflux.ir.build import array_of
 from numbaflux.ir.nodes import Scalar, Var
 from numbaflux.ir.trees import Program
-from numbaflux.transforms.launches import Launched
-from numbaflux.transforms.tapes import Taped, taped
+from numbaflux.transforms.kernels.launches import Launched
+from numbaflux.transforms.kernels.tapes import Taped, taped
 
 Arrays = dict[Var, Any]
 

@@ -1,7 +1,7 @@
 """Derivatives of kernels as objects that are launched like kernels, and what a launch is.
 
-A derivative's program depends on the types of its arguments and on what is known of the launch,
-the shape of a block above all: the owner rule (passes/owner.py) asks which threads there are.
+A derivative's program depends on the types of its arguments and on what is known of the launch, the
+shape of a block above all: the owner rule (passes/kernels/owner.py) asks what threads there are.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from numbaflux.ir.trees import leaves
 from numbaflux.ir.verify import verify
 from numbaflux.ir.walk import walk
 from numbaflux.passes.accumulate import accumulate
-from numbaflux.passes.indices import indices
-from numbaflux.passes.owner import PARTS, Known
+from numbaflux.passes.kernels.indices import indices
+from numbaflux.passes.kernels.owner import PARTS, Known
+from numbaflux.passes.kernels.trips import sizes
 from numbaflux.passes.simplify import simplify
-from numbaflux.passes.trips import sizes
-from numbaflux.transforms import launches
-from numbaflux.transforms.launches import Launched, Recorded
-from numbaflux.transforms.tapes import Taped, upper_bound
+from numbaflux.transforms.kernels import launches
+from numbaflux.transforms.kernels.launches import Launched, Recorded
+from numbaflux.transforms.kernels.tapes import Taped, upper_bound
 
 Types = tuple[Any, ...]
 

@@ -18,7 +18,7 @@ from numbaflux.backends.emulation import Emulated
 from numbaflux.cuda.kernel import Launch
 from numbaflux.errors import NumbafluxError, message
 from numbaflux.ir.nodes import Var
-from numbaflux.passes.watched import Access, Watched
+from numbaflux.passes.kernels.watched import Access, Watched
 from numbaflux.watch import COLUMNS, FOUND, OUTSIDE, RACE, Watch
 
 

@@ -15,7 +15,7 @@ from numbaflux.errors import UnsupportedError
 from numbaflux.ir.nodes import Array, Var
 from numbaflux.ir.trees import Program, leaves
 from numbaflux.passes.alias import read_params, written_params
-from numbaflux.transforms.launches import Launched, Recorded
+from numbaflux.transforms.kernels.launches import Launched, Recorded
 
 
 @dataclass(frozen=True, slots=True)

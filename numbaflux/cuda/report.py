@@ -10,8 +10,8 @@ from math import prod
 from numbaflux.cuda.device import NoCudaError, OnDevice, dtype_of
 from numbaflux.cuda.kernel import Configured, KernelDerivative, lengths, types_of
 from numbaflux.cuda.static import Static, analyse
-from numbaflux.passes.owner import Verdict
-from numbaflux.transforms.launches import Launched
+from numbaflux.passes.kernels.owner import Verdict
+from numbaflux.transforms.kernels.launches import Launched
 
 USUAL = (2, 128)  # the launch that is meant where none is given
 

@@ -45,7 +45,7 @@ from numbaflux.ir.nodes import (
 from numbaflux.passes.activity import Activity
 from numbaflux.rules.table import Sym, contribution, has_partial
 from numbaflux.transforms import calls, custom
-from numbaflux.transforms.kernels import refuse_atomic
+from numbaflux.transforms.kernels.rules import refuse_atomic
 from numbaflux.transforms.memory import inactive_shadow, new_array, shadow_type, shadow_var
 
 

@@ -52,8 +52,9 @@ from numbaflux.passes.loops.induction import induction
 from numbaflux.passes.loops.sink import sink
 from numbaflux.passes.simplify import simplify
 from numbaflux.rules.table import Sym, contribution, has_partial
-from numbaflux.transforms import at_once, calls, checkpoint, custom, replay, rewind
-from numbaflux.transforms.kernels import reverse_extremum, reverse_shuffle
+from numbaflux.transforms import at_once, calls, checkpoint, custom, rewind
+from numbaflux.transforms.kernels import replay
+from numbaflux.transforms.kernels.rules import reverse_extremum, reverse_shuffle
 from numbaflux.transforms.memory import (
     add_array,
     clear_array,

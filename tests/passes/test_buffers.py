@@ -13,7 +13,7 @@ from numbaflux.ir.build import array_of
 from numbaflux.ir.nodes import Accumulate, Alloc, Dim, For, Function, Load, Store
 from numbaflux.ir.walk import walk
 from numbaflux.passes import optimise
-from numbaflux.passes.boxes import clearing
+from numbaflux.passes.loops.boxes import clearing
 from numbaflux.passes.loops.renew import renew
 from numbaflux.passes.loops.unseen import unseen
 from numbaflux.transforms.compose import value_and_grad

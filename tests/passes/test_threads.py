@@ -9,18 +9,18 @@ from numbaflux.ir.interp import interpret
 from numbaflux.ir.nodes import For, If, Load, Prim, While
 from numbaflux.ir.printer import show
 from numbaflux.ir.walk import walk
-from numbaflux.passes.indices import indices
-from numbaflux.passes.signs import decided, nonnegative
+from numbaflux.passes.kernels.indices import indices
+from numbaflux.passes.kernels.signs import decided, nonnegative
+from numbaflux.passes.kernels.strides import strides
+from numbaflux.passes.kernels.trips import bounds, launched, sizes, trips
 from numbaflux.passes.simplify import simplify
-from numbaflux.passes.strides import strides
-from numbaflux.passes.trips import bounds, launched, sizes, trips
 
 VECTOR, I64 = types.float64[::1], types.int64
 BLOCK = (128, 1, 1)
 
 
 def read(kernel, *arg_types):
-    return simplify(sizes(indices(read_kernel(kernel, arg_types).function)))
+    return simplify(sizes(indices(read_kernel(kernel, arg_types, BLOCK).function)))
 
 
 def signs(fn):

@@ -31,8 +31,8 @@ from numbaflux.ir.nodes import (
     Var,
 )
 from numbaflux.ir.walk import map_regions, regions
-from numbaflux.passes.boxes import Box, clear, clear_all, clearing, named, stores_zero
 from numbaflux.passes.dependence import Dependence
+from numbaflux.passes.loops.boxes import Box, clear, clear_all, clearing, named, stores_zero
 
 
 @stage

@@ -17,8 +17,8 @@ from dataclasses import replace
 from numbaflux.debug import stage
 from numbaflux.ir.nodes import Accumulate, Alloc, Block, Dim, For, Function, Stmt, Store, View
 from numbaflux.ir.walk import map_regions, regions, walk, within
-from numbaflux.passes.boxes import box
 from numbaflux.passes.dependence import Dependence
+from numbaflux.passes.loops.boxes import box
 
 
 @stage

@@ -13,8 +13,8 @@ from dataclasses import replace
 from numbaflux.debug import stage
 from numbaflux.ir.nodes import Alloc, Block, Function, Stmt
 from numbaflux.ir.walk import map_regions, walk
-from numbaflux.passes.boxes import clearing, named, stores_zero
 from numbaflux.passes.dependence import Dependence, accesses
+from numbaflux.passes.loops.boxes import clearing, named, stores_zero
 
 
 @stage

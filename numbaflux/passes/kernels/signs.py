@@ -38,7 +38,7 @@ from numbaflux.ir.nodes import (
 )
 from numbaflux.ir.ops import THREADS
 from numbaflux.ir.walk import substitute, walk
-from numbaflux.passes.sums import ONE, Sum, Sums, minus
+from numbaflux.passes.kernels.sums import ONE, Sum, Sums, minus
 
 Bounds = Mapping[str, int]
 

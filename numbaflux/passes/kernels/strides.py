@@ -21,7 +21,7 @@ from numbaflux.debug import stage
 from numbaflux.ir.build import Builder, index
 from numbaflux.ir.nodes import I64, Atom, Block, Const, For, Function, If, Prim, Var
 from numbaflux.ir.walk import clone, defs, map_regions, walk
-from numbaflux.passes.sums import ONE, Sums, minus, plus, written
+from numbaflux.passes.kernels.sums import ONE, Sums, minus, plus, written
 
 THREADS = ("block_dim", "grid_dim", "grid_size")  # numbers of the launch, all positive
 

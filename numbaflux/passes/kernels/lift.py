@@ -37,7 +37,7 @@ from numbaflux.ir.nodes import (
 from numbaflux.ir.walk import regions, walk
 from numbaflux.passes.alias import Site
 from numbaflux.passes.dependence import Dependence, accesses
-from numbaflux.passes.uniform import Uniform, has_barrier
+from numbaflux.passes.kernels.uniform import Uniform, has_barrier
 
 WARP = 32
 

@@ -40,15 +40,15 @@ from numbaflux.ir.nodes import (
 from numbaflux.ir.trees import Fixed, Program, Tree
 from numbaflux.ir.walk import defs, map_regions, regions, substitute, uses, walk
 from numbaflux.passes.alias import Aliases, written_params
-from numbaflux.passes.barriers import barriers
-from numbaflux.passes.branches import branches
-from numbaflux.passes.lift import lift
-from numbaflux.passes.owner import Known, Verdict, own
+from numbaflux.passes.kernels.barriers import barriers
+from numbaflux.passes.kernels.branches import branches
+from numbaflux.passes.kernels.lift import lift
+from numbaflux.passes.kernels.owner import Known, Verdict, own
 from numbaflux.passes.simplify import simplify
-from numbaflux.transforms import records
 from numbaflux.transforms.compose import finish
 from numbaflux.transforms.inplace import dup_args, shadow_pairs
 from numbaflux.transforms.jvp import jvp
+from numbaflux.transforms.kernels import records
 from numbaflux.transforms.vjp import sweeps
 
 Shadows = tuple[Tree | None, ...]

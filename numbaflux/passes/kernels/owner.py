@@ -41,7 +41,7 @@ from numbaflux.ir.nodes import (
 from numbaflux.ir.ops import THREADS
 from numbaflux.ir.walk import map_regions, regions, walk
 from numbaflux.passes.dependence import ONE, Access, Dependence, Form, plus
-from numbaflux.passes.uniform import OF_LAUNCH, Phases, Uniform
+from numbaflux.passes.kernels.uniform import OF_LAUNCH, Phases, Uniform
 
 SHARED = ("shared", "dynamic")  # spaces of arrays that the threads of a block share
 PARTS = tuple(f"{kind}_{axis}" for kind in ("thread", "block") for axis in "xyz")

@@ -39,8 +39,8 @@ from numbaflux.ir.nodes import (
     Var,
 )
 from numbaflux.ir.walk import free, regions, uses, walk
+from numbaflux.passes.kernels.uniform import Uniform, has_barrier
 from numbaflux.passes.simplify import simplify
-from numbaflux.passes.uniform import Uniform, has_barrier
 
 if TYPE_CHECKING:
     from numbaflux.transforms.vjp import Reverse

@@ -1,0 +1,1 @@
+"""Passes over kernels: what many threads do at once, and which of them meet."""

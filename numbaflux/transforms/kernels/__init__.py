@@ -1,0 +1,1 @@
+"""Derivatives of kernels: what is particular to many threads that run one program."""
