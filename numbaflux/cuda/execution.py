@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,6 +18,7 @@ from numbaflux.cuda.kernel import (
     types_of,
     with_dups,
 )
+from numbaflux.cuda.recorder import RECORDER
 from numbaflux.ir.build import array_of
 from numbaflux.ir.nodes import Scalar, Var
 from numbaflux.ir.trees import Program
@@ -56,19 +56,6 @@ class Machine(Protocol):
     def add(self, target: Any, source: Any) -> None:
         """Add an array of the same shape and type, in place."""
         ...
-
-
-class Recorder(Protocol):
-    """Carries out launches and copies in its own way, such as a tape that writes them down."""
-
-    def launch(
-        self, executor: Executor, kernel: Any, launch: Launch, args: Sequence[Any]
-    ) -> None: ...
-
-    def copy(self, machine: Machine, target: Any, source: Any) -> None: ...
-
-
-RECORDER: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
 
 
 @dataclass(frozen=True, slots=True)

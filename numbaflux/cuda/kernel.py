@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from numbaflux import frontend
 from numbaflux.api.transforms import Dup, InPlace
 from numbaflux.cuda.device import OnDevice, compiler_of, on_device, options_of, type_of
+from numbaflux.cuda.recorder import RECORDER
 from numbaflux.errors import UnsupportedError
 from numbaflux.ir.build import array_of, var_of
 from numbaflux.ir.nodes import Accumulate, Dim, Function, Var
@@ -138,6 +139,13 @@ class KernelVjp:
     primal: Any
     _programs: dict[tuple[Types, Known], Recorded] = field(default_factory=dict)
 
+    def __getitem__(self, config: Any) -> NoReturn:
+        raise UnsupportedError(
+            f"the vjp of the kernel `{name_of(self.primal)}` on a GPU", None,
+            "what it records is kept by the emulator only, so far",
+            "use nf.cuda.emulate(nf.cuda.vjp(kernel))[grid, block](...), or nf.cuda.adjoint",
+        )  # fmt: skip
+
     def recorded(self, dups: Sequence[Any], launch: Launch) -> Recorded:
         """The kernel that records and its adjoint, for arguments with their shadows."""
         key = (types_of(dups), launch.known())
@@ -173,6 +181,10 @@ class Configured:
 
         Its tapes are allocated once; they fit for as long as loops run no longer than now.
         """
+        if RECORDER.get() is not None:
+            raise TypeError(
+                "a Tape records emulated launches: nf.cuda.emulate(kernel)[grid, block]"
+            )
         check_arguments(args)
         program = for_launch(self.derivative, args, self.launch)
         kernel = self.derivative.kernel(program, self.launch.known())

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import ref
 
-from numbaflux.cuda.execution import RECORDER, Executor, Machine
+from numbaflux.cuda.execution import Executor, Machine
 from numbaflux.cuda.held import Held, Key, key_of
 from numbaflux.cuda.kernel import Launch, is_array, leaves_of
 from numbaflux.cuda.machines import machine_of
 from numbaflux.cuda.plans import plan
+from numbaflux.cuda.recorder import RECORDER
 from numbaflux.cuda.tape import Kept, Shadows, Tape, recording
 from numbaflux.ir.ops import ROUTINES
 

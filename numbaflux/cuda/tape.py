@@ -13,11 +13,12 @@ from contextvars import Token
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from numbaflux.cuda.execution import RECORDER, Arrays, Executor, Machine, Recorder
+from numbaflux.cuda.execution import Arrays, Executor, Machine
 from numbaflux.cuda.held import Held, Key, key_of
 from numbaflux.cuda.kernel import Launch, is_array, leaves_of, span, with_dups
 from numbaflux.cuda.machines import machine_of
 from numbaflux.cuda.plans import Plan, is_active, plan, shadows_of
+from numbaflux.cuda.recorder import RECORDER, Recorder
 
 Shadows = dict[Key, Any]
 
