@@ -67,7 +67,7 @@ def read_kernel(f: Any, arg_types: tuple[types.Type, ...], block: tuple[int, int
             )  # fmt: skip
     _check_callees(fn)
     apart = tuple(frozenset((p,)) for p in fn.params if isinstance(p.type, Array))
-    return replace(program, function=_with_arrays_first(replace(fn, apart=apart, kernel=block)))
+    return replace(program, function=_with_its_own_first(replace(fn, apart=apart, kernel=block)))
 
 
 def _check_callees(fn: Function) -> None:
@@ -99,16 +99,17 @@ def _of_threads(stmt: Stmt) -> bool:
             return False
 
 
-def _with_arrays_first(fn: Function) -> Function:
-    """The kernel with its arrays made at its beginning: each is there once, whoever comes by."""
+def _with_its_own_first(fn: Function) -> Function:
+    """The kernel with its arrays and its thread's numbers at its beginning: both are there once."""
     first: list[Stmt] = []
 
     def visit(block: Block) -> Block:
         stmts: list[Stmt] = []
         for stmt in block.stmts:
             made = map_regions(stmt, visit)
-            shared = isinstance(made, Alloc) and made.space in ("shared", "local")
-            (first if shared else stmts).append(made)
+            once = isinstance(made, Alloc) and made.space in ("shared", "local")
+            once |= isinstance(made, Prim) and made.op in THREADS
+            (first if once else stmts).append(made)
         return replace(block, stmts=tuple(stmts))
 
     block = visit(fn.block)
