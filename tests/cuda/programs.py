@@ -246,6 +246,20 @@ def last_tile(x, y):
 
 
 @cuda.jit
+def nonlinear_tiles(x, y):
+    """What is carried from tile to tile is needed on the way back."""
+    shared = cuda.shared.array(16, float64)
+    t = cuda.threadIdx.x
+    total = x[t]
+    for k in range(4):
+        shared[t] = x[k * 16 + t]
+        cuda.syncthreads()
+        total = math.sin(total) * shared[(t + 3) % 16] + total * total * 0.1
+        cuda.syncthreads()
+    y[t] = total
+
+
+@cuda.jit
 def rows(first, value, x, y):
     """A sparse matrix by rows: how long they are is in memory."""
     i = cuda.grid(1)
@@ -383,6 +397,7 @@ PROGRAMS = {
     "product": Program(product, ((2, 2), (4, 4)), _with((6, 10), (10, 7), (6, 7)), (0, 1, 2)),
     "stale_tile": Program(stale_tile, (1, 16), _with(64, 16), (0, 1)),
     "last_tile": Program(last_tile, (1, 16), _with(64, 16), (0, 1)),
+    "nonlinear_tiles": Program(nonlinear_tiles, (1, 16), _with(64, 16), (0, 1)),
     "rows": Program(
         rows,
         (1, 8),

@@ -222,12 +222,16 @@ def _without_trips(fn: Function, again: frozenset[Var]) -> Function:
     read |= {a for s in walk(fn.block) for region in regions(s) for a in region.yields}
 
     def visit(block: Block) -> Block:
-        kept = (s for s in block.stmts if not unread(s))
-        return replace(block, stmts=tuple(map_regions(s, visit) for s in kept))
+        rest = (s for s in block.stmts if not unread(s))
+        return replace(block, stmts=tuple(map_regions(s, visit) for s in rest))
+
+    kept = {s.result for s in walk(fn.block) if isinstance(s, Alloc) and not s.space}
 
     def unread(stmt: Stmt) -> bool:
-        here = isinstance(stmt, For) and stmt.body.params[0] in again
-        return here and read.isdisjoint(defs(stmt))
+        if not isinstance(stmt, For) or stmt.body.params[0] not in again:
+            return False
+        stores = (s.array for s in walk(stmt.body) if isinstance(s, Store))
+        return read.isdisjoint(defs(stmt)) and kept.isdisjoint(stores)
 
     return simplify(replace(fn, block=visit(fn.block)))
 

@@ -177,13 +177,16 @@ def reverse(rev: Reverse, loop: For, vjp: Vjp) -> None:
     seeds = [rev.adjoints.pop(loop.results[i], None) or zero_of(carried[i].type) for i in moving]
     adjoints = [rev.adjoint(v) for v in sums]
     n = rev.values.need(loop.count)
-    given = [_given(rev, pulled, p, carried) for p in step.params[1:]]
+    given = [rev.values.need(v) for v in outside]
     shadows = [rev.shadow(a) for a in arrays]
     names = [f"d_{v.name}" for v in wrt[: len(moving) + len(sums)]]
     with rev.b.for_(n, [*seeds, *adjoints], k.name, names) as made:
         trip = rev.b.sub(rev.b.sub(n, index(1)), made.k, name=k.name)
         ds, totals = made.carried[: len(moving)], made.carried[len(moving) :]
-        out = rev.b.inline(pulled, [trip, *given, *shadows, *ds])
+        with rev.values.mirror(loop.body, rev.b) as scope:
+            scope.memo[k] = trip
+            state = [_state(rev, pulled, p) for p in carried]
+        out = rev.b.inline(pulled, [trip, *state, *given, *shadows, *ds])
         more = [rev.b.add(t, d) for t, d in zip(totals, out[len(moving) :], strict=True)]
         made.yields = [*out[: len(moving)], *more]
     rev.adjoints.update(zip(sums, made.results[len(moving) :]))
@@ -208,11 +211,9 @@ def _without_results(fn: Function, count: int) -> Function:
     return simplify(replace(fn, block=replace(fn.block, yields=fn.block.yields[count:])))
 
 
-def _given(rev: Reverse, pulled: Function, p: Var, carried: tuple[Var, ...]) -> Atom:
-    """What a step is given for a parameter; a carried value that it does not read is not asked."""
-    if p in carried:
-        return rev.values.need(p) if _reads(pulled, p) else zero_of(p.type)
-    return rev.values.need(p)
+def _state(rev: Reverse, pulled: Function, p: Var) -> Atom:
+    """A carried value at the beginning of the trip; one that is not read is not asked for."""
+    return rev.values.need(p) if _reads(pulled, p) else zero_of(p.type)
 
 
 def _reads(fn: Function, p: Var) -> bool:
