@@ -75,6 +75,8 @@ def main() -> int:
             continue
         rows.append(row)
         print(report.line(row, case.modes[mode].goal, others), flush=True)
+    if rows:
+        print(report.summary(rows))
     if given.json:
         given.json.write_text(json.dumps([plain(row) for row in rows], indent=1) + "\n")
     if given.plot:

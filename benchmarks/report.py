@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 Row = dict[str, Any]
@@ -34,6 +35,26 @@ def line(row: Row, goal: float | None, others: Sequence[str] = ()) -> str:
         f"{cached / row['cached_primal_first_call_s']:6.1f}"
     )
     return text + "".join(f" {_of(row, name):>9}" for name in others)
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """How long derivatives take to compile and to be loaded, as ratios to their primals."""
+    return "\n".join(
+        _means(title, [(row[a] / row[b], row) for row in rows])
+        for title, a, b in (
+            ("compile", "compile_derivative_s", "compile_primal_s"),
+            ("cached ", "cached_first_call_s", "cached_primal_first_call_s"),
+        )
+    )
+
+
+def _means(title: str, found: Sequence[tuple[float, Row]]) -> str:
+    ratios = [ratio for ratio, _ in found]
+    largest, row = max(found, key=lambda item: item[0])
+    return (
+        f"{title} derivative / primal: geometric mean {geometric_mean(ratios):.2f}, "
+        f"largest {largest:.1f} ({row['case']} {row['mode']})"
+    )
 
 
 def _of(row: Row, name: str) -> str:

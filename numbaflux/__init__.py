@@ -6,7 +6,12 @@
 14.0
 """
 
-from numbaflux import cuda
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 from numbaflux.api.check import check_grads
 from numbaflux.api.checkpoint import checkpoint
 from numbaflux.api.custom import custom_jvp, custom_vjp, stop_gradient
@@ -28,6 +33,9 @@ from numbaflux.api.public import (
 from numbaflux.api.transforms import Dup
 from numbaflux.debug import debug
 from numbaflux.errors import InternalError, NotDifferentiableError, NumbafluxError, UnsupportedError
+
+if TYPE_CHECKING:
+    from numbaflux import cuda
 
 __version__ = "0.1.0"
 
@@ -58,3 +66,10 @@ __all__ = [
     "value_and_grad",
     "vjp",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """`numbaflux.cuda`, which few programs need, is imported when it is first asked for."""
+    if name == "cuda":
+        return importlib.import_module("numbaflux.cuda")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

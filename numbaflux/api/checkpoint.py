@@ -72,4 +72,4 @@ def _arguments(trips: Any, slots: Any) -> tuple[Any, Any]:
     return trips, slots
 
 
-checkpoint.numbaflux_lower = _lower  # type: ignore[attr-defined]
+checkpoint.numbaflux_lower = _lower

@@ -41,6 +41,8 @@ from numba.core.untyped_passes import (
 from numba.cpython.builtins import do_minmax
 from numba.np.arrayobj import get_itemsize, make_array, populate_array
 
+from numbaflux.frontend.values import tuple_parts
+
 Types = tuple[types.Type, ...]
 
 NEGATIVE = "negative dimensions not allowed"
@@ -240,7 +242,8 @@ def _typed(fn: Any, of: Any) -> None:
 
 def _array(context: Any, shape: types.Type, dtype: types.Type = types.float64) -> types.Array:
     del context
-    ndim = len(shape) if isinstance(shape, types.BaseTuple) else 1  # type: ignore[arg-type]
+    parts = tuple_parts(shape)
+    ndim = 1 if parts is None else len(parts[0])
     element = dtype if dtype == types.float64 else parse_dtype(dtype)
     return types.Array(element, ndim, "C")
 

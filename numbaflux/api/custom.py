@@ -108,7 +108,7 @@ def _lower(b: Builder, call: Any) -> Atom:
     return b.prim("stop_gradient", x)
 
 
-stop_gradient.numbaflux_lower = _lower  # type: ignore[attr-defined]
+stop_gradient.numbaflux_lower = _lower
 
 
 def _dispatcher(f: Any, options: dict[str, Any]) -> Any:

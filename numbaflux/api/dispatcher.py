@@ -357,7 +357,7 @@ def register_transform(fn: Callable[..., Any], make: Callable[..., Derivative]) 
         return context.get_dummy_value()
 
     _register(fn, pysig, typed, lowered)
-    fn.numbaflux_lower = lambda b, call: Known(call.type.dispatcher)  # type: ignore[attr-defined]
+    fn.numbaflux_lower = lambda b, call: Known(call.type.dispatcher)
 
 
 def register_call(fn: Callable[..., Any], make: Callable[[Any], Derivative]) -> None:
@@ -385,7 +385,7 @@ def register_call(fn: Callable[..., Any], make: Callable[[Any], Derivative]) -> 
         )
 
     _register(fn, pysig, typed, lowered)
-    fn.numbaflux_lower = read  # type: ignore[attr-defined]
+    fn.numbaflux_lower = read
 
 
 def _register(fn: Any, pysig: inspect.Signature, typed: Any, lowered: Any) -> None:

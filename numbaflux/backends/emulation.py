@@ -34,6 +34,7 @@ from numbaflux.ir.nodes import (
     Atomic,
     Barrier,
     Block,
+    Const,
     Extern,
     For,
     Loc,
@@ -46,7 +47,7 @@ from numbaflux.ir.nodes import (
     Var,
     While,
 )
-from numbaflux.ir.ops import THREADS, VOTES, WATCHES
+from numbaflux.ir.ops import THREADS, VOTES, WARP, WATCHES
 from numbaflux.ir.trees import Leaf, Program
 from numbaflux.ir.walk import map_regions, substitute, walk
 
@@ -55,7 +56,6 @@ LAUNCH = (
     "dynamic_bytes",
     "first",  # the number in the grid of the first thread of the block
 )
-WARP = 32
 ENDED = 0  # what a thread yields at its end
 
 
@@ -211,7 +211,7 @@ class _Emulation:
             case Prim(op=op) if op in THREADS:
                 pass
             case Alloc(result=r, space="shared", shape=shape):
-                lengths = tuple(int(n.value) for n in shape)  # type: ignore[union-attr]
+                lengths = tuple(map(_length, shape))
                 self.shared[r] = Shared(r, _dtype(r), lengths)
             case Alloc(result=r, space="dynamic"):
                 self.shared[r] = Shared(r, _dtype(r))
@@ -333,6 +333,12 @@ def _meets_others(stmt: Stmt) -> bool:
 def _load(b: Builder, array: Atom, place: Atom):
     b.load(array, [place])
     return b.stmts.pop()
+
+
+def _length(n: Atom) -> int:
+    """The length of an axis of a shared array."""
+    assert isinstance(n, Const)
+    return int(n.value)
 
 
 def _dtype(v: Var) -> str:

@@ -39,7 +39,7 @@ from numbaflux.ir.nodes import (
     While,
 )
 from numbaflux.ir.ops import OPS, ROUTINES, VOTES
-from numbaflux.ir.walk import regions, uses, walk
+from numbaflux.ir.walk import blocks, regions, uses, walk
 
 ANYTHING = "anything"  # the kind of memory that a barrier lets others write
 LONG = 70  # characters, about, of the longest expression that a temporary is inlined as
@@ -52,9 +52,9 @@ def inlined(fn: Function) -> Inlined:
     """The variables that get no name, each with its statement."""
     counts = use_counts(fn.block)
     found: Inlined = {}
-    for block in _blocks(fn.block):
+    for block in blocks(fn.block):
         found.update(_Candidates(block, counts).chosen())
-    carried = {a for block in _blocks(fn.block) for a in block.yields}
+    carried = {a for block in blocks(fn.block) for a in block.yields}
     moved = {s.result: s for s in walk(fn.block) if _moved(s) and s.result not in carried}
     base = {s.args[0] for s in moved.values()}  # has a name: it is read wherever the sum is
     found = {v: s for v, s in found.items() if v not in base} | moved
@@ -86,7 +86,7 @@ def _asks_before(loop: While, found: Inlined) -> bool:
 def use_counts(block: Block) -> Counter[Var]:
     """How often each variable is written down."""
     counts: Counter[Var] = Counter()
-    for b in _blocks(block):
+    for b in blocks(block):
         for stmt in b.stmts:
             counts.update(a for a in uses(stmt) if isinstance(a, Var))
         counts.update(a for a in b.yields if isinstance(a, Var))
@@ -99,12 +99,6 @@ def operands(a: Atom, inline: Inlined) -> list[Var]:
         return []
     stmt = inline.get(a)
     return [a] if stmt is None else [v for use in uses(stmt) for v in operands(use, inline)]
-
-
-def _blocks(block: Block):
-    yield block
-    for stmt in walk(block):
-        yield from regions(stmt)
 
 
 @dataclass(frozen=True, slots=True)

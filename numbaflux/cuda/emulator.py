@@ -16,12 +16,13 @@ import numpy as np
 
 from numbaflux.api import pipeline
 from numbaflux.backends import emulation
-from numbaflux.backends.emulation import LAUNCH, WARP, Emulated, Shared, emulated
+from numbaflux.backends.emulation import LAUNCH, Emulated, Shared, emulated
 from numbaflux.cuda.execution import Executor
 from numbaflux.cuda.kernel import Launch
 from numbaflux.cuda.memory import Memory
 from numbaflux.cuda.scheduler import Scheduler
 from numbaflux.ir.nodes import Array, Var
+from numbaflux.ir.ops import WARP
 from numbaflux.ir.trees import Program
 from numbaflux.passes.dead import dead_code
 from numbaflux.passes.kernels.watched import Watched, watched
@@ -103,7 +104,7 @@ def emulate(
 ) -> Emulation:
     """The kernel, or a derivative of one, on the CPU and on NumPy arrays.
 
-    `check`: watch every access.  It takes about twice as long, and raises
+    `check`: watch every access.  It takes two to five times as long, and raises
 
     * OutOfBoundsError, an IndexError, for an index outside its array,
     * RaceError for two threads that touch one element, one of them writing and not both by atomic

@@ -11,8 +11,9 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from numbaflux.backends.emulation import ENDED, WARP, Wait
+from numbaflux.backends.emulation import ENDED, Wait
 from numbaflux.errors import NumbafluxError, message
+from numbaflux.ir.ops import WARP
 from numbaflux.watch import INTERVAL
 
 

@@ -35,7 +35,11 @@ def _select(b: Any, call: Call) -> Value:
 @register("fma", lambda a, b, c: types.unliteral(a))
 def _fma(b: Any, call: Call) -> Value:
     x, y, z = call.args
-    return b.add(b.mul(x, y), z, name=call.name)
+    return _fused(b, x, y, z, call.name)
+
+
+def _fused(b: Any, x: Atom, y: Atom, z: Atom, name: str = "t") -> Atom:
+    return b.add(b.mul(x, y), z, name=name)
 
 
 register("cbrt", lambda a: F32 if a == F32 else F64)(
@@ -198,7 +202,6 @@ _device("fast_fdividef", (F32, F32), F32, _is("div"))
 _device("frsqrt_rn", (F32,), F32, ONE["rsqrt"])
 _device("saturatef", (F32,), F32, _saturated)
 for _suffix, _type in (("", F64), ("f", F32)):
-    _fused: Compute = lambda b, x, y, z: b.add(b.mul(x, y), z)  # noqa: E731
     _device(f"fma{_suffix}", (_type,) * 3, _type, _fused)
     _device(f"fma{_suffix}_rn", (_type,) * 3, _type, _fused)
     for _name in ("ldexp", "scalbn"):

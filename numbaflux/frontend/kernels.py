@@ -86,7 +86,7 @@ def register(path: str, typed: Callable[..., types.Type]) -> Callable[[Any], Any
             raise NotImplementedError(f"cuda.{path} runs in kernels only")
 
         stub.__name__ = stub.__qualname__ = path.rsplit(".", 1)[-1]
-        stub.numbaflux_lower = lower_bound  # type: ignore[attr-defined]
+        stub.numbaflux_lower = lower_bound
 
         class Template(AbstractTemplate):
             key = stub

@@ -149,6 +149,8 @@ THREADS["warp_lane"] = "cuda.laneid"
 THREADS["dynamic_bytes"] = "dynamic_bytes"  # of shared memory, chosen by the launch
 for _name, _form in THREADS.items():
     _op(_name, _form, lambda: np.int64(0))
+WARP = 32  # threads
+SHARED = ("shared", "dynamic")  # spaces of arrays that the threads of a block share
 ATOMICS = (
     "add", "sub", "max", "min", "nanmax", "nanmin", "exch", "and", "or", "xor", "inc", "dec", "cas",
 )  # fmt: skip

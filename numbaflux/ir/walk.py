@@ -114,6 +114,13 @@ def walk(block: Block) -> Iterator[Stmt]:
             yield from walk(region)
 
 
+def blocks(block: Block) -> Iterator[Block]:
+    """A block and every region inside it."""
+    yield block
+    for stmt in walk(block):
+        yield from regions(stmt)
+
+
 def within(stmt: Stmt) -> Iterator[Stmt]:
     """A statement and every one in its regions."""
     yield stmt

@@ -14,9 +14,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from numbaflux.ir.build import Builder, array_of, full_slice, index
+from numbaflux.ir.build import Builder, array_of, full_slice
 from numbaflux.ir.nodes import (
-    I64,
     Accumulate,
     Alloc,
     Array,
@@ -24,7 +23,6 @@ from numbaflux.ir.nodes import (
     Atomic,
     Block,
     Call,
-    Const,
     Custom,
     Dim,
     Extern,
@@ -48,10 +46,8 @@ from numbaflux.ir.nodes import (
 )
 from numbaflux.ir.walk import defs, regions, uses, walk, within
 from numbaflux.passes.alias import written_arrays
+from numbaflux.passes.forms import ONE, Form, form, plus
 from numbaflux.passes.places import Places
-
-Form = Mapping[Atom, int]  # an affine form: the coefficient of each atom, of the constant 1 too
-ONE = index(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,27 +105,12 @@ class Dependence:
 
     def form(self, a: Atom) -> Form:
         """The integer as an affine form of atoms that are no sums themselves."""
-        if isinstance(a, Const):
-            return {ONE: int(a.value)} if a.value else {}
-        match self.places.definition.get(a) if isinstance(a, Var) and a.type == I64 else None:
-            case Prim(op="add", args=(x, y)):
-                return plus(self.form(x), self.form(y))
-            case Prim(op="sub", args=(x, y)):
-                return plus(self.form(x), self.form(y), -1)
-            case Prim(op="neg", args=(x,)):
-                return plus({}, self.form(x), -1)
-            case (
-                Prim(op="mul", args=(Const(value=int(c)), x))
-                | Prim(op="mul", args=(x, Const(value=int(c))))
-            ):
-                return plus({}, self.form(x), c)
-            case _:
-                return {a: 1}
+        return form(a, self.places.definition)
 
-    def nonnegative(self, form: Form) -> bool:
+    def nonnegative(self, f: Form) -> bool:
         """Whether a form is provably at least zero, as counters and lengths are."""
-        low: Form = form
-        for a, c in form.items():
+        low: Form = f
+        for a, c in f.items():
             if c < 0 and isinstance(a, Var) and a in self.loops:  # k <= count - 1
                 low = plus(plus(low, {a: -c}), plus(self.form(self.loops[a].count), {ONE: -1}), c)
         return all(c >= 0 and (a == ONE or self._natural(a)) for a, c in low.items())
@@ -371,22 +352,6 @@ def _memory(a: Atom) -> bool:
 
 def _carried(loop: For | While) -> tuple[Var, ...]:
     return loop.body.params[1:] if isinstance(loop, For) else loop.body.params
-
-
-def plus(f: Form, g: Form, times: int = 1) -> Form:
-    """f + times * g"""
-    total = dict(f)
-    for a, c in g.items():
-        total[a] = total.get(a, 0) + times * c
-    return {a: c for a, c in total.items() if c}
-
-
-def atom_of(b: Builder, form: Form) -> Atom:
-    """The value of a form."""
-    total: Atom = index(0)
-    for a, c in form.items():
-        total = b.add(total, index(c) if a == ONE else b.mul(a, index(c)))
-    return total
 
 
 # ---- sums --------------------------------------------------------------------------------------

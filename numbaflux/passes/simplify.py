@@ -54,7 +54,7 @@ def simplify(fn: Function) -> Function:
 
 class _Simplifier:
     def __init__(self, fn: Function) -> None:
-        self.alias = Aliases(fn)
+        self.alias, self.kernel = Aliases(fn), fn.kernel is not None
         self.env: dict[Var, Atom] = {}
         self.definition: dict[Var, Stmt] = {}
         self.lengths: dict[tuple[Atom, int], Atom] = {}  # axes of carried references
@@ -143,7 +143,8 @@ class _Simplifier:
 
     def forget(self, available: Available, stmt: Stmt) -> None:
         """Drop the loads that a statement, its regions included, may make stale."""
-        if any(isinstance(s, Barrier) for s in within(stmt)):  # now others' stores are seen
+        if self.kernel and any(isinstance(s, Barrier) for s in within(stmt)):
+            # now others' stores are seen
             for key in [k for k in available if k[0] is Load]:
                 del available[key]
         written = set(self.alias.written(stmt))

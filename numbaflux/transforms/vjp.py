@@ -245,7 +245,7 @@ class Reverse:
     """The reverse sweep while it is written. One method a kind of statement, regions.py the rest.
 
     `adjoints`: what has been contributed so far to each active scalar, as atoms of `b`; `again`:
-    the counters of loops whose trips are run again.
+    by its counter, the vjp of a trip of each loop whose trips are run again.
     """
 
     def __init__(
@@ -257,7 +257,7 @@ class Reverse:
     ) -> None:
         self.active, self.shadows, self.given, self.values = active, shadows, given, values
         self.adjoints: dict[Var, Atom] = {}
-        self.again: set[Var] = set()
+        self.again: dict[Var, Function] = {}
         self.b = Builder()
 
     def run(self, seeds: Iterable[tuple[Atom, Var]]) -> Builder:
@@ -322,7 +322,6 @@ class Reverse:
             case For() if key_of(stmt) in self.given.checkpointed:
                 rewind.reverse(self, self.given.checkpointed[key_of(stmt)], vjp)
             case For() if replay.replayed(self, stmt):
-                self.again.add(key_of(stmt))
                 replay.reverse(self, stmt, vjp)
             case For():
                 reverse_for(self, stmt)

@@ -161,3 +161,14 @@ def test_a_kept_file_as_a_table():
     assert table[0] == "| case | size | mode | `f` | ratio | goal | memory | jax |"
     assert table[2] == "| lse | n2500 | gradient | 10 us | **2.00** | 1.2 | 0 | 3.0 |"
     assert table[3] == "| lse | n2500 | gradient | 10 us | 2.00 | 3.0 | 0 | 3.0 |"
+
+
+def test_how_long_compiling_takes():
+    times = {"compile_primal_s": 1.0, "cached_primal_first_call_s": 0.5, "mode": "gradient"}
+    rows = [
+        {"case": "lse", "compile_derivative_s": 2.0, "cached_first_call_s": 0.5, **times},
+        {"case": "ode", "compile_derivative_s": 8.0, "cached_first_call_s": 2.0, **times},
+    ]
+    compiled, loaded = report.summary(rows).splitlines()
+    assert compiled.endswith("geometric mean 4.00, largest 8.0 (ode gradient)")
+    assert loaded.endswith("geometric mean 2.00, largest 4.0 (ode gradient)")

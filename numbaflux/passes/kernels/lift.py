@@ -34,12 +34,11 @@ from numbaflux.ir.nodes import (
     Var,
     While,
 )
-from numbaflux.ir.walk import regions, walk
+from numbaflux.ir.ops import WARP
+from numbaflux.ir.walk import blocks, regions, walk
 from numbaflux.passes.alias import Site
 from numbaflux.passes.dependence import Dependence, accesses
 from numbaflux.passes.kernels.uniform import Uniform, has_barrier
-
-WARP = 32
 
 Key = tuple[Atom, tuple[object, ...]]  # an array and the place in it
 
@@ -122,7 +121,7 @@ class _Lifter:
         return found
 
     def known_outside(self, s: Accumulate, region: Block) -> bool:
-        inside = {id(b) for b in _blocks(region)}
+        inside = {id(b) for b in blocks(region)}
         atoms = (a for a in (s.array, *s.index) if isinstance(a, Var))
         return all(id(self.places.home[a]) not in inside for a in atoms)
 
@@ -195,12 +194,6 @@ def _add(b: Builder, p: Pending) -> None:
     with b.arm() as nothing:
         pass
     b.if_(b.prim("ne", p.value, zero_of(p.value.type)), then.block, nothing.block)
-
-
-def _blocks(block: Block):
-    yield block
-    for stmt in walk(block):
-        yield from regions(stmt)
 
 
 def _key(array: Atom, place: tuple[Atom, ...]) -> Key:

@@ -38,12 +38,12 @@ from numbaflux.ir.nodes import (
     Var,
     While,
 )
-from numbaflux.ir.ops import THREADS
-from numbaflux.ir.walk import map_regions, regions, walk
-from numbaflux.passes.dependence import ONE, Access, Dependence, Form, plus
+from numbaflux.ir.ops import SHARED, THREADS
+from numbaflux.ir.walk import blocks, map_regions, walk
+from numbaflux.passes.dependence import Access, Dependence
+from numbaflux.passes.forms import ONE, Form, plus
 from numbaflux.passes.kernels.uniform import OF_LAUNCH, Phases, Uniform
 
-SHARED = ("shared", "dynamic")  # spaces of arrays that the threads of a block share
 PARTS = tuple(f"{kind}_{axis}" for kind in ("thread", "block") for axis in "xyz")
 
 Pins = dict[str, tuple]  # part -> what pins it down, equal for equal maps. note [Parts]
@@ -87,7 +87,7 @@ class _Owner:
         self.places = self.dependence.places
         self.alias = self.dependence.alias
         self.uniform, self.phases = Uniform(fn), Phases(fn)
-        self.home = {s: block for block in _blocks(fn.block) for s in block.stmts}
+        self.home = {s: block for block in blocks(fn.block) for s in block.stmts}
         self.verdicts: list[Verdict] = []
 
     def run(self, shadows: frozenset[Var]) -> Owned:
@@ -102,7 +102,7 @@ class _Owner:
             return replace(block, stmts=tuple(one(map_regions(s, visit)) for s in block.stmts))
 
         def one(stmt: Stmt) -> Stmt:
-            return replace(stmt, atomic=False) if stmt in plain else stmt  # type: ignore[call-arg]
+            return replace(stmt, atomic=False) if stmt in plain else stmt
 
         fn = replace(self.fn, block=visit(self.fn.block))
         return Owned(fn, tuple(self.verdicts))
@@ -255,7 +255,7 @@ class _Owner:
             case None:
                 return self.places.home[a] is self.places.root
             case Dim(array=array):
-                return self.places.definition.get(array) is None  # type: ignore[arg-type]
+                return not isinstance(array, Var) or self.places.definition.get(array) is None
             case Prim(op=op, args=args):
                 return (op not in THREADS or op in OF_LAUNCH) and all(
                     self._fixed(x, shared) for x in args
@@ -267,9 +267,3 @@ class _Owner:
 def _waits(loop: For | While) -> bool:
     """Whether every trip of a loop passes a barrier."""
     return any(isinstance(s, Barrier) for s in loop.body.stmts)
-
-
-def _blocks(block: Block) -> Iterator[Block]:
-    yield block
-    for stmt in walk(block):
-        yield from regions(stmt)

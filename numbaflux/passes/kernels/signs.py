@@ -10,7 +10,6 @@ away from it has no negative part.  Lengths, and numbers of threads, are far fro
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import count
@@ -38,7 +37,7 @@ from numbaflux.ir.nodes import (
 )
 from numbaflux.ir.ops import THREADS
 from numbaflux.ir.walk import substitute, walk
-from numbaflux.passes.kernels.sums import ONE, Sum, Sums, minus
+from numbaflux.passes.forms import ONE, Form, form, plus
 
 Bounds = Mapping[str, int]
 
@@ -68,10 +67,9 @@ class _Signs:
     def __init__(self, fn: Function, bounds: Bounds) -> None:
         self.fn, self.bounds = fn, bounds
         self.defined = {s.result: s for s in walk(fn.block) if isinstance(s, Prim)}
-        self.sums = Sums(self.defined)
         self.positive: set[Var] = set()  # variables that are not negative
         self.refuted: set[Var] = set()  # carried ones for which that did not hold
-        self.facts: list[Sum] = []
+        self.facts: list[Form] = []
         self.found: set[tuple[Stmt, int]] = set()
         self.decided: dict[Var, Atom] = {}
 
@@ -85,7 +83,7 @@ class _Signs:
                 return self
         raise AssertionError
 
-    def block(self, block: Block, facts: Iterable[Sum] = ()) -> list[bool]:
+    def block(self, block: Block, facts: Iterable[Form] = ()) -> list[bool]:
         """Whether each of a block's yields is not negative, knowing the facts."""
         depth = len(self.facts)
         self.facts += facts
@@ -116,7 +114,7 @@ class _Signs:
             case For(results, trips, inits, body):
                 k, *carried = body.params
                 self.positive.add(k)
-                inside = minus(minus(self.sums.of(trips), self.sums.of(k)), ONE)
+                inside = _below(self.form(k), self.form(trips))
                 self.loop(results, inits, carried, body, body.yields, [inside])
             case While(results, inits, body=body):
                 self.loop(results, inits, body.params, body, body.yields[1:], [])
@@ -127,7 +125,7 @@ class _Signs:
 
     def prim(self, stmt: Prim) -> None:
         if stmt.op in self.bounds:
-            self.facts.append(Counter({None: self.bounds[stmt.op], stmt.result: -1}))
+            self.facts.append({ONE: self.bounds[stmt.op], stmt.result: -1})
         if len(stmt.args) != 2 or not all(a.type == I64 for a in stmt.args):
             return
         x, y = stmt.args
@@ -146,9 +144,8 @@ class _Signs:
 
     def at_least(self, x: Atom, y: Atom, by: int = 0) -> bool:
         """Whether x >= y + by is proven."""
-        return self._holds(
-            minus(minus(self.sums.of(x), self.sums.of(y)), Counter({None: by})), FACTS
-        )
+        apart = plus(self.form(x), self.form(y), -1)
+        return self._holds(plus(apart, {ONE: -by}), FACTS)
 
     def loop(
         self,
@@ -157,7 +154,7 @@ class _Signs:
         carried: Iterable[Var],
         body: Block,
         yields: tuple[Atom, ...],
-        facts: list[Sum],
+        facts: list[Form],
     ) -> None:
         starts = [self.proven(a) for a in inits]
         assumed = [s and p not in self.refuted for s, p in zip(starts, carried)]
@@ -192,19 +189,27 @@ class _Signs:
 
     # ---- sums ----------------------------------------------------------------------------------
 
-    def proven(self, a: Atom) -> bool:
-        return isinstance(a.type, Scalar) and a.type.is_int and self._holds(self.sums.of(a), FACTS)
+    def form(self, a: Atom) -> Form:
+        return form(a, self.defined)
 
-    def _holds(self, total: Sum, facts: int) -> bool:
-        if all(n > 0 and (v is None or v in self.positive) for v, n in total.items() if n):
+    def proven(self, a: Atom) -> bool:
+        return isinstance(a.type, Scalar) and a.type.is_int and self._holds(self.form(a), FACTS)
+
+    def _holds(self, total: Form, facts: int) -> bool:
+        if all(n > 0 and (v == ONE or v in self.positive) for v, n in total.items()):
             return True
         if not facts:
             return False
-        below = [f for f in self.facts if any(f[v] < 0 and total[v] < 0 for v in f if v)]
-        above = [f for f in self.facts if any(f[v] > 0 and total[v] > 0 for v in f if v)]
-        return any(self._holds(minus(total, f), facts - 1) for f in (*below, *above))
 
-    def known(self, cond: Atom, holds: bool = True) -> list[Sum]:
+        def alike(f: Form, sign: int) -> bool:
+            return any(
+                sign * n > 0 and sign * total.get(v, 0) > 0 for v, n in f.items() if v != ONE
+            )
+
+        useful = [f for sign in (-1, 1) for f in self.facts if alike(f, sign)]
+        return any(self._holds(plus(total, f, -1), facts - 1) for f in useful)
+
+    def known(self, cond: Atom, holds: bool = True) -> list[Form]:
         """What follows for integers from a condition, or from its not holding."""
         stmt = self.defined.get(cond) if isinstance(cond, Var) else None
         if stmt is None:
@@ -216,21 +221,26 @@ class _Signs:
             return [fact for a in args for fact in self.known(a, holds)]
         if op not in TURNED or not all(isinstance(a.type, Scalar) and a.type.is_int for a in args):
             return []
-        x, y = (self.sums.of(a) for a in args)
+        x, y = (self.form(a) for a in args)
         match op if holds else TURNED[op]:
             case "lt":
-                return [minus(minus(y, x), ONE)]
+                return [_below(x, y)]
             case "le":
-                return [minus(y, x)]
+                return [plus(y, x, -1)]
             case "gt":
-                return [minus(minus(x, y), ONE)]
+                return [_below(y, x)]
             case "ge":
-                return [minus(x, y)]
+                return [plus(x, y, -1)]
             case "eq":
-                return [minus(x, y), minus(y, x)]
+                return [plus(x, y, -1), plus(y, x, -1)]
             case _:
                 zero = isinstance(args[1], Const) and args[1].value == 0
-                return [minus(x, ONE)] if zero and self.proven(args[0]) else []
+                return [plus(x, {ONE: -1})] if zero and self.proven(args[0]) else []
+
+
+def _below(x: Form, y: Form) -> Form:
+    """y - x - 1, which is not negative where x < y"""
+    return plus(plus(y, x, -1), {ONE: -1})
 
 
 def _unsigned(v: Var) -> bool:

@@ -21,7 +21,7 @@ from numbaflux.debug import stage
 from numbaflux.ir.build import Builder, index
 from numbaflux.ir.nodes import I64, Atom, Block, Const, For, Function, If, Prim, Var
 from numbaflux.ir.walk import clone, defs, map_regions, walk
-from numbaflux.passes.kernels.sums import ONE, Sums, minus, plus, written
+from numbaflux.passes.forms import ONE, atom_of, form, plus
 
 THREADS = ("block_dim", "grid_dim", "grid_size")  # numbers of the launch, all positive
 
@@ -47,7 +47,6 @@ class _Strides:
     def __init__(self, fn: Function) -> None:
         self.fn = fn
         self.defined = {s.result: s for s in walk(fn.block) if isinstance(s, Prim)}
-        self.sums = Sums(self.defined)
 
     def run(self) -> Function:
         return replace(self.fn, block=self.block(self.fn.block))
@@ -74,10 +73,11 @@ class _Strides:
             return None
         for element, start in self.elements(loop, step):
             # k < room // step  is  start + k*step < room - step + start + 1
-            begin = self.sums.of(start)
-            total = minus(plus(self.sums.of(room), begin), self.sums.of(step))
-            if not any(total[v] for v in begin if v is not None):
-                return _Strided(loop, step, start, element, written(b, plus(total, ONE), "stop"))
+            begin = form(start, self.defined)
+            total = plus(plus(form(room, self.defined), begin), form(step, self.defined), -1)
+            if all(v == ONE or v not in total for v in begin):
+                stop = atom_of(b, plus(total, {ONE: 1}), "stop")
+                return _Strided(loop, step, start, element, stop)
         return None
 
     def elements(self, loop: For, step: Atom) -> Iterator[tuple[Var, Atom]]:

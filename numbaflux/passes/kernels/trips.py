@@ -68,16 +68,17 @@ def trips(fn: Function) -> Function:
     def visit(block: Block) -> Block:
         b = Builder()
         for stmt in block.stmts:
-            found = _results(stmt) if isinstance(stmt, While) else None
-            if found is None and isinstance(stmt, While) and _runs_once(stmt):
+            if not isinstance(stmt, While):
+                b.append(map_regions(stmt, visit))
+            elif (found := _results(stmt)) is not None:
+                env.update(zip(stmt.results, found))
+            elif _runs_once(stmt):
                 once = dict(zip(stmt.body.params, stmt.inits))
                 body, _ = clone(replace(stmt.body, params=()), once)
                 b.stmts += visit(body).stmts
                 env.update(zip(stmt.results, body.yields[1:]))
-            elif found is None:
-                b.append(map_regions(stmt, visit))
             else:
-                env.update(zip(stmt.results, found))  # type: ignore[union-attr]
+                b.append(map_regions(stmt, visit))
         return replace(block, stmts=tuple(b.stmts))
 
     return replace(fn, block=substitute(visit(fn.block), env))
@@ -113,9 +114,13 @@ def _yields(block: Block, known: dict[Atom, Atom]) -> list[Const] | None:
                 found = _yields(stmt.then if chosen.value else stmt.orelse, known)
             case _:
                 pass
-        if found is None or not all(isinstance(a, Const) for a in found):
+        constants = None if found is None else _all_constant(found)
+        if constants is None:
             return None
-        known.update(zip(defs(stmt), found))  # type: ignore[arg-type]
-    yields = [known.get(a, a) for a in block.yields]
-    made = [a for a in yields if isinstance(a, Const)]
-    return made if len(made) == len(yields) else None
+        known.update(zip(defs(stmt), constants))
+    return _all_constant([known.get(a, a) for a in block.yields])
+
+
+def _all_constant(atoms: Sequence[Atom | None]) -> list[Const] | None:
+    made = [a for a in atoms if isinstance(a, Const)]
+    return made if len(made) == len(atoms) else None

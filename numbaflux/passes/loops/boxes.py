@@ -10,7 +10,8 @@ from typing import TypeGuard
 from numbaflux.ir.build import Builder, array_of, index, zero_of
 from numbaflux.ir.nodes import Accumulate, Array, Atom, Block, For, Load, Stmt, Store, Var
 from numbaflux.ir.walk import within
-from numbaflux.passes.dependence import ONE, Dependence, Form, atom_of, plus
+from numbaflux.passes.dependence import Dependence
+from numbaflux.passes.forms import ONE, Form, atom_of, plus
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,16 +40,8 @@ from numbaflux.ir.nodes import (
 )
 from numbaflux.ir.ops import EXPENSIVE
 from numbaflux.ir.walk import clone, defs, map_regions, regions, uses, walk
-from numbaflux.passes.dependence import (
-    ONE,
-    Access,
-    Dependence,
-    Form,
-    atom_of,
-    only_sums,
-    plus,
-    transparent,
-)
+from numbaflux.passes.dependence import Access, Dependence, only_sums, transparent
+from numbaflux.passes.forms import ONE, Form, atom_of, plus
 
 MOST = 12  # updates of one array that are worth computing again for every neighbour
 

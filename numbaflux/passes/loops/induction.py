@@ -11,7 +11,7 @@ has to be kept to know them in the reverse sweep, and an index is seen to be aff
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import replace
 
 from numbaflux.debug import stage
@@ -45,12 +45,14 @@ def _counted(loop: Stmt) -> Iterable[Stmt]:
     """The statement; a loop without carried integers that only move by a form."""
     match loop:
         case For(slots=None, body=body):
-            forms = [_form(body, y, p) for y, p in zip(body.yields, body.params[1:])]
+            forms = _forms(body, body.yields, body.params[1:])
             return _for(loop, forms) if any(forms) else (loop,)
         case While(body=body):
-            kept = [_kept_at_the_end(body, y, p) for y, p in zip(body.yields[1:], body.params)]
-            nexts = [y if k is None else k for y, k in zip(body.yields[1:], kept)]
-            forms = [_form(body, y, p) for y, p in zip(nexts, body.params)]
+            made = _definitions(body)
+            pairs = list(zip(body.yields[1:], body.params))
+            kept = [_kept_at_the_end(made.get(y), body.yields[0], y, p) for y, p in pairs]
+            nexts = [y if k is None else k for (y, _), k in zip(pairs, kept)]
+            forms = _forms(body, nexts, body.params)
             last = [k is not None for k in kept]
             return _while(loop, forms, last) if any(forms) else (loop,)
         case _:
@@ -116,20 +118,26 @@ def _define(b: Builder, r: Var, value: Atom) -> None:
         b.append(Prim(r, "add", (value, index(0)), b.loc))
 
 
-def _kept_at_the_end(body: Block, y: Atom, p: Var) -> Atom | None:
-    """What `y if go else p` moves to while the loop goes on; None if `y` is not that."""
-    go = body.yields[0]
-    stmt = next((s for s in body.stmts if y in defs(s)), None)
+def _definitions(body: Block) -> dict[Atom, Stmt]:
+    return {v: s for s in body.stmts for v in defs(s)}
+
+
+def _kept_at_the_end(stmt: Stmt | None, go: Atom, y: Atom, p: Var) -> Atom | None:
+    """What `y if go else p` moves to while the loop goes on; None if `stmt` defines no such y."""
     if not isinstance(stmt, If) or stmt.cond is not go:
         return None
     at = next(i for i, r in enumerate(stmt.results) if r is y)
     return stmt.then.yields[at] if stmt.orelse.yields[at] is p else None
 
 
-def _form(body: Block, y: Atom, p: Var) -> Form | None:
+def _forms(body: Block, nexts: Sequence[Atom], carried: Sequence[Var]) -> list[Form | None]:
+    made = _definitions(body)
+    inside = made.keys() | set(body.params)
+    return [_form(made.get(y), p, inside) for y, p in zip(nexts, carried)]
+
+
+def _form(stmt: Stmt | None, p: Var, inside: Set[Atom]) -> Form | None:
     """How a carried integer moves, if it is by the same in every trip."""
-    inside = {v for s in body.stmts for v in defs(s)} | set(body.params)
-    stmt = next((s for s in body.stmts if y in defs(s)), None)
     if not isinstance(stmt, Prim) or p.type != I64 or stmt.result.type != I64:
         return None
     match stmt:

@@ -12,7 +12,8 @@ from dataclasses import replace
 from numbaflux.debug import stage
 from numbaflux.ir.nodes import Atom, Block, For, Function, Prim, Stmt, Var
 from numbaflux.ir.walk import map_regions, substitute, walk
-from numbaflux.passes.dependence import ONE, Dependence, all_uses, plus
+from numbaflux.passes.dependence import Dependence, all_uses
+from numbaflux.passes.forms import ONE, plus
 
 
 @stage

@@ -18,7 +18,6 @@ from typing import NoReturn
 from numbaflux.errors import NotDifferentiableError
 from numbaflux.ir.build import Builder, array_of, index, zero_of
 from numbaflux.ir.nodes import (
-    I64,
     Accumulate,
     Alloc,
     Array,
@@ -49,6 +48,7 @@ from numbaflux.transforms.compose import finish
 from numbaflux.transforms.inplace import dup_args, shadow_pairs
 from numbaflux.transforms.jvp import jvp
 from numbaflux.transforms.kernels import records
+from numbaflux.transforms.kernels.numbers import in_block
 from numbaflux.transforms.vjp import sweeps
 
 Shadows = tuple[Tree | None, ...]
@@ -286,19 +286,8 @@ def _zero_together(b: Builder, array: Var) -> None:
     if array_of(array).ndim > 1:
         type = replace(array_of(array), ndim=1)
         flat = b.view(array, Reshape((size,)), type, f"{array.name}_flat")
-    thread, threads = _in_block(b)
+    thread, threads = in_block(b)
     rest = b.sub(b.add(size, threads), b.add(thread, index(1)))
     with b.for_(b.prim("floordiv", rest, threads)) as loop:
         place = b.add(thread, b.mul(loop.k, threads))
         b.store(flat, [place], zero_of(array_of(array).element))
-
-
-def _in_block(b: Builder) -> tuple[Atom, Atom]:
-    """The number of the thread in its block, and how many there are."""
-
-    def number(op: str) -> Atom:
-        return b.prim(op, type=I64, name=op)
-
-    x, y, z = (number(f"thread_{axis}") for axis in "xyz")
-    nx, ny, nz = (number(f"block_dim_{axis}") for axis in "xyz")
-    return b.add(x, b.mul(nx, b.add(y, b.mul(ny, z)))), b.mul(nx, b.mul(ny, nz))

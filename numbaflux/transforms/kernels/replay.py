@@ -38,7 +38,8 @@ from numbaflux.ir.nodes import (
     Store,
     Var,
 )
-from numbaflux.ir.walk import free, regions, uses, walk
+from numbaflux.ir.ops import SHARED
+from numbaflux.ir.walk import blocks, free, uses, walk
 from numbaflux.passes.kernels.uniform import Uniform, has_barrier
 from numbaflux.passes.simplify import simplify
 
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from numbaflux.transforms.vjp import Reverse
 
 Vjp = Callable[[Function, Iterable[Var], Iterable[int]], Function]
-SHARED = ("shared", "dynamic")
 
 
 def replayed(rev: Reverse, loop: For) -> bool:
@@ -111,7 +111,7 @@ def _all_come_by(rev: Reverse, loop: For) -> bool:
 
 def _filled(rev: Reverse, loop: For, tile: Atom, block: tuple[int, int, int]) -> bool:
     """Whether a trip stores all of a tile before it reads any: an element a thread, or several."""
-    made = rev.values.places.definition[tile]  # type: ignore[index]
+    made = rev.values.places.definition.get(tile) if isinstance(tile, Var) else None
     assert isinstance(made, Alloc)
     shape = [int(n.value) if isinstance(n, Const) else -1 for n in made.shape]
     filled: dict[tuple, set[tuple[int, ...]]] = {}
@@ -173,7 +173,9 @@ def reverse(rev: Reverse, loop: For, vjp: Vjp) -> None:
     sums = [v for v in outside if v in rev.active and not isinstance(v.type, Array)]
     arrays = [v for v in outside if isinstance(v.type, Array) and v in rev.active]
     wrt = [*(carried[i] for i in moving), *sums, *arrays]
-    pulled = _without_results(vjp(step, wrt, moving), len(step.results))
+    if k not in rev.again:  # the sweep is written twice. note [Two runs] in values.py
+        rev.again[k] = _without_results(vjp(step, wrt, moving), len(step.results))
+    pulled = rev.again[k]
     seeds = [rev.adjoints.pop(loop.results[i], None) or zero_of(carried[i].type) for i in moving]
     adjoints = [rev.adjoint(v) for v in sums]
     n = rev.values.need(loop.count)
@@ -217,10 +219,5 @@ def _state(rev: Reverse, pulled: Function, p: Var) -> Atom:
 
 
 def _reads(fn: Function, p: Var) -> bool:
-    yields = (a for s in [fn.block, *_regions(fn.block)] for a in s.yields)
+    yields = (a for block in blocks(fn.block) for a in block.yields)
     return any(p in uses(s) for s in walk(fn.block)) or p in set(yields)
-
-
-def _regions(block: Block) -> Iterator[Block]:
-    for stmt in walk(block):
-        yield from regions(stmt)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, NoReturn
 from numbaflux.errors import UnsupportedError
 from numbaflux.ir.build import Builder, index, zero_of
 from numbaflux.ir.nodes import I64, Atom, Atomic, For, Shuffle, Stmt, Var, While
+from numbaflux.ir.ops import WARP
 from numbaflux.ir.walk import walk
 
 if TYPE_CHECKING:
     from numbaflux.transforms.vjp import Reverse
-
-WARP = 32  # threads
 
 
 def refuse_atomic(stmt: Atomic) -> NoReturn:

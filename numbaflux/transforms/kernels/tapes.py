@@ -41,6 +41,7 @@ from numbaflux.ir.trees import Leaf, Program
 from numbaflux.ir.walk import map_regions, uses, walk
 from numbaflux.passes.alias import Aliases
 from numbaflux.passes.simplify import simplify
+from numbaflux.transforms.kernels.numbers import in_grid
 
 COUNTS = "counts"  # the argument of a counting kernel: [tape, thread]
 
@@ -71,7 +72,7 @@ def taped(program: Program) -> Taped:
     """The kernel with its allocations made arguments."""
     fn = program.function
     found = [s for s in walk(fn.block) if isinstance(s, Alloc) and not s.space]
-    tapes = {s.result: _tape(s) for s in found}
+    tapes: dict[Atom, Tape] = {s.result: _tape(s) for s in found}
     definitions: dict[Var, Stmt] = {
         s.result: s for s in walk(fn.block) if isinstance(s, Prim | Dim | Load)
     }
@@ -100,10 +101,10 @@ def _tape(stmt: Alloc) -> Tape:
 class _Lowered:
     """The kernel whose accesses to what it allocated go to its thread's place on the tape."""
 
-    def __init__(self, fn: Function, tapes: Mapping[Var, Tape]) -> None:
+    def __init__(self, fn: Function, tapes: Mapping[Atom, Tape]) -> None:
         self.fn, self.tapes = fn, tapes
         self.head = Builder(fn.loc)
-        self.thread = thread_in_grid(self.head)
+        self.thread = in_grid(self.head)
 
     def function(self) -> Function:
         block = self.block(self.fn.block)
@@ -122,7 +123,7 @@ class _Lowered:
             case Alloc(result=r, zero=zero) if r in self.tapes:
                 return self.zeroing(r, stmt) if zero else []
             case Load() | Store() | Accumulate() if stmt.array in self.tapes:
-                tape = self.tapes[stmt.array].array  # type: ignore[index]
+                tape = self.tapes[stmt.array].array
                 return [replace(stmt, array=tape, index=(*stmt.index, self.thread))]
             case _:
                 for a in uses(stmt):
@@ -142,23 +143,6 @@ class _Lowered:
         return b.stmts
 
 
-def thread_in_grid(b: Builder) -> Atom:
-    """The number of the thread in the grid: that of its block, then its own in it."""
-
-    def number(op: str) -> Atom:
-        return b.prim(op, type=I64, name=op)
-
-    def flat(kind: str, size: str) -> Atom:
-        x, y, z = (number(f"{kind}_{axis}") for axis in "xyz")
-        nx, ny = (number(f"{size}_{axis}") for axis in "xy")
-        return b.add(x, b.mul(nx, b.add(y, b.mul(ny, z))))
-
-    nx, ny, nz = (number(f"block_dim_{axis}") for axis in "xyz")
-    threads = b.mul(nx, b.mul(ny, nz))
-    place = b.mul(flat("block", "grid_dim"), threads)
-    return b.add(place, flat("thread", "block_dim"), name="thread")
-
-
 # ---- how long ----------------------------------------------------------------------------------
 
 
@@ -169,7 +153,7 @@ def _counting(program: Program, counted: list[Alloc]) -> Program:
     made = {s.result for s in walk(fn.block) if isinstance(s, Alloc)}
     counts = Var(COUNTS, Array(I64, 2))
     head = Builder(fn.loc)
-    thread = thread_in_grid(head)
+    thread = in_grid(head)
     read: list[Var] = []
 
     def visit(block: Block) -> Block:
