@@ -314,7 +314,7 @@ def _lower_reshaped(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return impl_ret_borrowed(context, builder, ty, array._getvalue())
 
 
-def _lengths(context: Any, builder: Any, ty: types.Type, shape: Any) -> list[Any]:
+def _lengths(context: Any, builder: Any, ty: Any, shape: Any) -> list[Any]:
     single = isinstance(ty, types.Integer)
     given = [ty] if single else [*ty]
     dims = [shape] if single else cgutils.unpack_tuple(builder, shape, len(given))

@@ -290,7 +290,7 @@ def drop(stmt: If | For | While, gone: list[bool]) -> Stmt:
     return replace(stmt, results=pick(stmt.results), inits=pick(stmt.inits), body=body)
 
 
-def _atoms(values: Iterable[Atom]) -> Key:
+def _atoms(values: Iterable[Atom | None]) -> Key:
     return tuple(_const(a) if isinstance(a, Const) else a for a in values)
 
 
