@@ -9,6 +9,7 @@ import pytest
 from numba.core import event
 
 import numbaflux as nf
+from numbaflux.api import machine_code
 from numbaflux.api.compiler import compile_so
 
 
@@ -125,3 +126,13 @@ def test_the_garbage_collector_is_left_as_it_was():
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_machine_code_is_for_the_types_it_was_made_for():
+    d = nf.grad(lambda x: x * x)
+    d(1.0)
+    data = machine_code.dump(d.overloads[numba.float64,], "text")
+    result, text = machine_code.load(data, d.targetctx, (numba.float64,))
+    assert text == "text" and result.entry_point(3.0) == 6.0
+    assert machine_code.load(data, d.targetctx, (numba.float32,)) is None
+    assert machine_code.load(data[:-10], d.targetctx, (numba.float64,)) is None
