@@ -68,7 +68,7 @@ def vectorise(fn: Function) -> Function:
     """The function with elementary functions over vectors where they can be."""
     if not any(isinstance(s, Prim) and s.op in VECTOR for s in walk(fn.block)):
         return fn
-    return hoist(replace(fn, block=_Vectorise(Dependence(fn)).block(fn.block)))
+    return hoist(replace(fn, block=_Vectorise(Dependence.of(fn)).block(fn.block)))
 
 
 class _Vectorise:
