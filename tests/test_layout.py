@@ -46,7 +46,7 @@ ARROWS = {
     "ir": {"errors"},
     "errors": {"ir"},
 }
-MAY_KNOW_NUMBA = {"numbaflux/api/compiler.py", "numbaflux/api/dispatcher.py"}
+MAY_KNOW_NUMBA = {f"numbaflux/api/{name}.py" for name in ("compiler", "dispatcher", "machine_code")}
 
 
 def name(path: Path) -> str:

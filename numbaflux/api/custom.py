@@ -21,8 +21,21 @@ from numbaflux.api.dispatcher import numba_type
 from numbaflux.errors import NotDifferentiableError, UnsupportedError
 from numbaflux.frontend import arrays, read
 from numbaflux.ir.build import Builder, const
-from numbaflux.ir.nodes import Array, Atom, Custom, Function, Rules, Scalar, Var
+from numbaflux.ir.nodes import (
+    Array,
+    Atom,
+    Custom,
+    Extern,
+    Function,
+    Print,
+    Raise,
+    Rules,
+    Scalar,
+    Var,
+)
+from numbaflux.ir.ops import ROUTINES
 from numbaflux.ir.trees import Fixed, Leaf, Program, Tree, Tuple, leaves, map_tree, with_leaves
+from numbaflux.ir.walk import callees, walk
 from numbaflux.passes.alias import Aliases, written_params
 from numbaflux.transforms.memory import copy_array, zeros_like
 from numbaflux.transforms.vjp import vjp
@@ -133,7 +146,8 @@ class _Ruled(ABC):
     def _program(self, arg_types: Types) -> Program:
         program = read(self.primal, arg_types)
         fn = program.function
-        self._refuse_effects(fn)
+        _refuse_writes(fn)
+        _refuse_effects(fn)
         params = tuple(Var(p.name, p.type) for p in fn.params)
         results = tuple(Var(fn.name, a.type) for a in fn.results)
         call = Custom(results, self.rules(program, arg_types), params, fn.loc)
@@ -146,17 +160,6 @@ class _Ruled(ABC):
             tuple((name, tree) for (name, _), tree in zip(program.args, args.items)),
             with_leaves(program.result, results),
         )
-
-    def _refuse_effects(self, fn: Function) -> None:
-        alias = Aliases(fn)
-        returned = {s for a in fn.results for s in alias.of(a)}
-        if written_params(fn) or not returned.isdisjoint(fn.params):
-            raise UnsupportedError(
-                f"a rule for `{fn.name}`, which writes or returns an argument",
-                fn.loc,
-                "a rule speaks of results that are new",
-                "return a new array",
-            )
 
     @abstractmethod
     def rules(self, program: Program, arg_types: Types) -> Rules:
@@ -221,6 +224,7 @@ class _ByVjp(_Ruled):
 
     def _forward(self, program: Program, kept: Program) -> Function:
         out, _ = _pair(kept, "fwd returns (out, residuals)")
+        _refuse_effects(kept.function)
         b, params = Builder(kept.function.loc), _fresh(kept.function)
         found = b.inline(kept.function, params)
         n = len(list(leaves(out)))
@@ -248,6 +252,42 @@ class _ByVjp(_Ruled):
             found = found or [const(0, a.type) for a in floats]
             cotangents += _like(b, rule, found, floats, "a cotangent")
         return Function(rule.function.name, b.block(params, cotangents), rule.function.loc)
+
+
+# ---- what has no rule --------------------------------------------------------------------------
+
+
+def _refuse_writes(fn: Function) -> None:
+    alias = Aliases(fn)
+    returned = {s for a in fn.results for s in alias.of(a)}
+    if written_params(fn) or not returned.isdisjoint(fn.params):
+        raise UnsupportedError(
+            f"a rule for `{fn.name}`, which writes or returns an argument",
+            fn.loc,
+            "a rule speaks of results that are new",
+            "return a new array",
+        )
+
+
+def _refuse_effects(fn: Function) -> None:
+    """Numba's own checks, of a division say, go with the function where a rule replaces it."""
+    functions = (fn, *(callee.function for callee in callees(fn)))
+    for stmt in (s for each in functions for s in walk(each.block)):
+        match stmt:
+            case Print():
+                what = "prints"
+            case Raise(exception=exception, stated=True):
+                what = f"raises {exception.__name__}"
+            case Extern(routine=routine) if not ROUTINES[routine].pure:
+                what = f"draws random numbers (`{routine}`)"
+            case _:
+                continue
+        raise UnsupportedError(
+            f"a rule for `{fn.name}`, which {what}",
+            stmt.loc,
+            "a call with a rule may be left out or made twice, and its effects with it",
+            "do this in the function that calls it, and pass what was drawn as an argument",
+        )
 
 
 # ---- pieces ------------------------------------------------------------------------------------

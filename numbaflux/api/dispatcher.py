@@ -34,7 +34,7 @@ from numba.core.typing.templates import signature as typing_signature
 from numba.np.numpy_support import from_dtype
 
 from numbaflux import frontend
-from numbaflux.api import pipeline
+from numbaflux.api import machine_code, pipeline
 from numbaflux.api.compiler import compile_so, without_collector
 from numbaflux.api.fingerprint import fingerprint
 from numbaflux.debug import after
@@ -198,14 +198,29 @@ class Derivative(CPUDispatcher):
     def _compile(self, arg_types: Types) -> Any:
         key = None
         if self.options.get("cache"):
-            key = fingerprint(self, arg_types)
-        generated = pipeline.find(self.__name__, key)
-        if generated is None:
-            program = self.numbaflux_program(arg_types)
-            if program.compiled is not None:
-                program = adapt(program.compiled(), arg_types)
-                after(self.transform.name, program.function)
-            generated = pipeline.generate(self.__name__, program, self.options, key)
+            key = fingerprint(self, arg_types, self.targetctx.codegen().magic_tuple())
+            kept = key and pipeline.load_code(self.__name__, key)
+            found = kept and machine_code.load(kept, self.targetctx, arg_types)
+            if found:
+                self._cache_hits[arg_types] += 1
+                result, self._sources[arg_types] = found
+                return result
+        generated = self._generate(arg_types, key)
+        result = generated.function.overloads[arg_types]
+        if key is not None and generated.kept:
+            self._cache_misses[arg_types] += 1
+            data = machine_code.dump(result, generated.text)
+            if data is not None:
+                pipeline.save_code(self.__name__, key, data)
+        return result
+
+    def _generate(self, arg_types: Types, key: str | None) -> pipeline.Generated:
+        """The derivative written and compiled."""
+        program = self.numbaflux_program(arg_types)
+        if program.compiled is not None:
+            program = adapt(program.compiled(), arg_types)
+            after(self.transform.name, program.function)
+        generated = pipeline.generate(self.__name__, program, self.options, key)
         inner = generated.function
         compile_so(inner)
         try:
@@ -217,7 +232,7 @@ class Derivative(CPUDispatcher):
             ) from error
         self._inner[arg_types] = inner
         self._sources[arg_types] = generated.text
-        return inner.overloads[arg_types]
+        return generated
 
     def _compile_for_args(self, *args: Any, **kwargs: Any) -> Any:
         """Called by Numba's C code for argument types that are new."""

@@ -16,11 +16,10 @@ import platform
 import sys
 import types as pytypes
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
+import llvmlite
 import numba
 import numpy as np
 from numba import types
@@ -44,23 +43,10 @@ def fingerprint(*parts: Any) -> str | None:
     """The hash of some values and of what they refer to, or None if one cannot be hashed."""
     hasher = _Hasher()
     try:
-        hasher.visit((toolchain(), *parts))
+        hasher.visit((TOOLCHAIN, *parts))
     except _Unknown:
         return None
     return hasher.digest()
-
-
-@functools.cache
-def toolchain() -> tuple[str, ...]:
-    """What compiles a derivative: our own sources, the versions below us, the processor."""
-    return (
-        *sorted(_sources(PACKAGE)),
-        numba.__version__,
-        np.__version__,
-        platform.python_version(),
-        platform.machine(),
-        llvm.get_host_cpu_name(),
-    )
 
 
 def _sources(folder: Path) -> Iterator[str]:
@@ -72,6 +58,15 @@ def _sources(folder: Path) -> Iterator[str]:
             elif entry.name.endswith(".py"):
                 stat = entry.stat()
                 yield f"{entry.path} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def _toolchain() -> str:
+    """What compiles a derivative: our own sources, the versions below us."""
+    versions = numba.__version__, llvmlite.__version__, np.__version__, platform.python_version()
+    return hashlib.sha256("\n".join((*sorted(_sources(PACKAGE)), *versions)).encode()).hexdigest()
+
+
+TOOLCHAIN = _toolchain()  # of what is imported now: files may change before the first derivative
 
 
 class _Hasher:
@@ -261,15 +256,13 @@ def _is_stable_module(name: str) -> bool:
     return name.partition(".")[0] in STABLE
 
 
-@functools.cache
 def _version(module: str) -> str:
     """The version of a well-known module; any other is known by what is read from it."""
     if not _is_stable_module(module):
         return ""
-    try:
-        return version(module.partition(".")[0])
-    except PackageNotFoundError:
-        return platform.python_version()
+    return getattr(
+        sys.modules.get(module.partition(".")[0]), "__version__", platform.python_version()
+    )
 
 
 def _names_read(code: pytypes.CodeType, opcodes: Mapping[int, int]) -> Iterator[str]:

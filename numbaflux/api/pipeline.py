@@ -1,15 +1,13 @@
 """From a Program to an njit function in a real file: optimise, write, keep, import.
 
-A generated file is imported as a module of its own, so that Numba caches what it compiles from it
-and tracebacks show its lines.  With a fingerprint it is kept in the user's cache and found again
-by the next process, which then reads and transforms nothing; without one it lives in a folder that
-goes with the process.  Beside NAME.py lie its constant arrays (NAME.VARIABLE.npy) and NAME.json,
-which says where the user's namedtuple classes are.
+A generated file is imported as a module of its own, so that tracebacks show its lines.  With a
+fingerprint it is kept in the user's cache, and beside it what was compiled from it, NAME.bin: the
+next process loads that, and reads, transforms and compiles nothing.  Without one it lives in a
+folder that goes with the process.  Beside NAME.py lie its constant arrays, NAME.VARIABLE.npy.
 
-note [Callers]  A user's `njit(cache=True)` function that calls a derivative has the derivative's
-machine code in its own cache file, and with it the name of the generated module, which Numba
-imports in the next process.  The module may be gone by then, and nothing is read from it: an empty
-one does.
+note [Callers]  Machine code, a derivative's or that of a user's `njit(cache=True)` function that
+calls it, comes with the name of the generated module, which Numba imports in the next process.
+The module may be gone by then, and nothing is read from it: an empty one does.
 """
 
 from __future__ import annotations
@@ -20,15 +18,13 @@ import hashlib
 import importlib
 import importlib.abc
 import importlib.util
-import json
 import os
-import py_compile
 import shutil
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -49,18 +45,20 @@ from numbaflux.vecmath.bits import fused
 PACKAGE = "numbaflux_generated"
 LARGEST_CONSTANT = 10**6  # bytes; Numba refers to larger ones by address and cannot cache the code
 
-Places = Mapping[str, tuple[str, str]]  # name in the text -> module and name of the class
-
 _importing = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """A generated function, not compiled yet, its text and its file."""
+    """A generated function, not compiled yet, its text and its file.
+
+    `kept`: it lies in the user's cache, and its machine code is good for another process.
+    """
 
     function: Any  # what njit made of it
     text: str
     path: Path
+    kept: bool = False
 
 
 def generate(
@@ -72,35 +70,39 @@ def generate(
         fn = everywhere(fn, vectorise)
     program = Program(fn, program.args, with_leaves(program.result, fn.results))
     options = {n: v for n, v in options.items() if v and n not in ("cache", "vecmath")}
-    if key is not None:
-        source = cpu.write(name, program, {**options, "cache": True})
-        places = _places(source.classes)
-        if places is not None and _fits(source):
-            try:
-                return _save(cache_folder(), f"{name}_{key}", name, source, places, keep=True)
-            except OSError:  # no room, or not ours to write: do without
-                pass
-    return keep(name, cpu.write(name, program, options))
+    source = cpu.write(name, program, options)
+    if key is not None and _fits(source):
+        try:
+            return replace(_save(cache_folder(), f"{name}_{key}", name, source), kept=True)
+        except OSError:  # no room, or not ours to write: do without
+            pass
+    return keep(name, source)
 
 
 def keep(name: str, source: cpu.Source) -> Generated:
     """The function of a module that goes with the process."""
-    return _save(scratch(), f"{name}_{_content(source)}", name, source, {})
+    return _save(scratch(), f"{name}_{_content(source)}", name, source)
 
 
-def find(name: str, key: str | None) -> Generated | None:
-    """The function that an earlier `generate` kept under `key`."""
-    if key is None:
-        return None
-    path = cache_folder() / f"{name}_{key}.py"
-    if not path.exists():
-        return None
+def save_code(name: str, key: str, data: bytes) -> None:
+    """Keep machine code under `key`, if there is room."""
     try:
-        places = json.loads(path.with_suffix(".json").read_text("utf-8"))
-        classes = {n: _resolve(*place) for n, place in places.items()}
-        return _load(path, name, path.read_text("utf-8"), classes)
-    except (OSError, ValueError, AttributeError, ImportError, TypeError):
-        return None  # written by a process that was cut off, or cleared away meanwhile
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        _replace(_place(name, key), lambda file: file.write(data))
+    except OSError:
+        pass
+
+
+def load_code(name: str, key: str) -> bytes | None:
+    """The machine code that `save_code` has kept under `key`."""
+    try:
+        return _place(name, key).read_bytes()
+    except OSError:
+        return None
+
+
+def _place(name: str, key: str) -> Path:
+    return cache_folder() / f"{name}_{key}.bin"
 
 
 def identifier(name: str) -> str:
@@ -143,21 +145,13 @@ def scratch() -> Path:
 # ---- files -------------------------------------------------------------------------------------
 
 
-def _save(
-    folder: Path, stem: str, name: str, source: cpu.Source, places: Places, keep: bool = False
-) -> Generated:
-    """Write the files, NAME.py last: whoever sees it sees the others too.
-
-    What is to be kept gets its byte code even where Python itself writes none.
-    """
+def _save(folder: Path, stem: str, name: str, source: cpu.Source) -> Generated:
+    """Write the files, NAME.py last: whoever sees it sees the others too."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{stem}.py"
     for n, array in source.constants.items():
         _replace(path.with_name(f"{stem}.{n}.npy"), lambda file, a=array: np.save(file, a))
-    _replace(path.with_suffix(".json"), lambda file: file.write(json.dumps(places).encode()))
     _replace(path, lambda file: file.write(source.text.encode()))
-    if keep:
-        py_compile.compile(str(path), quiet=2)
     return _load(path, name, source.text, source.classes)
 
 
@@ -208,7 +202,7 @@ sys.meta_path.append(_Callers())
 
 
 def _fits(source: cpu.Source) -> bool:
-    return all(a.nbytes <= LARGEST_CONSTANT for a in source.constants.values())
+    return source.portable and all(a.nbytes <= LARGEST_CONSTANT for a in source.constants.values())
 
 
 def _content(source: cpu.Source) -> str:
@@ -219,22 +213,3 @@ def _content(source: cpu.Source) -> str:
         digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(" ".join(f"{name} {id(cls)}" for name, cls in source.classes.items()).encode())
     return digest.hexdigest()[:16]
-
-
-def _places(classes: Mapping[str, type]) -> Places | None:
-    """Where another process finds the namedtuple classes; None if it cannot."""
-    found = {name: (cls.__module__, cls.__qualname__) for name, cls in classes.items()}
-    for name, place in found.items():
-        try:
-            if _resolve(*place) is not classes[name]:
-                return None
-        except (ImportError, AttributeError):
-            return None
-    return found
-
-
-def _resolve(module: str, qualname: str) -> Any:
-    value: Any = importlib.import_module(module)
-    for part in qualname.split("."):
-        value = getattr(value, part)
-    return value

@@ -42,12 +42,14 @@ class Source:
     """A module's text, and what lies beside it.
 
     `constants`: arrays that the text loads from `<module file without .py>.<name>.npy`.
-    `classes`: the classes it names; those that cannot be imported are made anew in the text.
+    `classes`: the classes it names; one that cannot be imported is made anew in the text, which
+    is then no use to another process: it is not `portable`.
     """
 
     text: str
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     classes: dict[str, type] = field(default_factory=dict)
+    portable: bool = True
 
 
 def write(name: str, program: Program, options: Mapping[str, object]) -> Source:
@@ -70,6 +72,7 @@ class Module:
         self.definitions: list[str] = []
         self.classes: dict[str, type] = {}
         self.constants: dict[str, np.ndarray] = {}
+        self.portable = True
         self.given: dict[Atom | Callee, str] = {}
         self.callees = callees(self.fn)
         functions = [self.fn, *(callee.function for callee in self.callees)]
@@ -96,7 +99,7 @@ class Module:
             function += [*self._callee(callee), "", ""]
         function += [*self._decorator(self.fn), *self._signature(), *writer.lines]
         text = "\n".join([self._header(function), *function]) + "\n"
-        return Source(text, self.constants, self.classes)
+        return Source(text, self.constants, self.classes, self.portable)
 
     def writer(self) -> Writer:
         return Writer(self.fn, self.names, self.given, self.exceptions)
@@ -235,6 +238,7 @@ class Module:
         name = self.names.fresh(cls.__name__)
         self.definitions.append(form.format(name=name))
         self.classes[name] = cls
+        self.portable = False
         return name
 
     def _global(self, array: Global) -> str:

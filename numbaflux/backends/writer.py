@@ -13,9 +13,11 @@ from typing import assert_never
 
 from numbaflux.backends.coalesce import names_shared
 from numbaflux.backends.expressions import CALL, COMPARISON, Expressions, dtype_name, width
+from numbaflux.backends.growth import growth
 from numbaflux.backends.inline import inlined, operands, use_counts
 from numbaflux.backends.naming import Names
 from numbaflux.errors import InternalError
+from numbaflux.ir.build import array_of
 from numbaflux.ir.nodes import (
     Accumulate,
     Alloc,
@@ -75,6 +77,7 @@ class Writer:
         self.fresh, self.exceptions = names.fresh, exceptions
         self.inline = inlined(fn)
         self.counts = use_counts(fn.block)
+        self.growth = growth(fn)
         self.names: dict[Atom | Callee, str] = dict(given)
         self._name(names_shared(fn, self.inline))
         self.lines: list[str] = []
@@ -202,11 +205,11 @@ class Writer:
         if t.grows and isinstance(t.element, Array):
             self._put("runtime.put({0}, {1}, {2})", (array, *index, value))
             return
-        if t.grows:
-            name = self.expressions.text(array)
-            self._put(f"if {{0}} >= {name}.shape[0]:", index, [COMPARISON + 1])
-            module = "lanes" if width(t.element) else "runtime"
-            self._put(f"{INDENT}{name} = {module}.grow({name}, {{0}})", index)
+        if grown := [(self.expressions.text(a), a) for a in self.growth.get(stmt, ())]:
+            self._put(f"if {{0}} >= {grown[0][0]}.shape[0]:", index, [COMPARISON + 1])
+            for name, a in grown:
+                module = "lanes" if width(array_of(a).element) else "runtime"
+                self._put(f"{INDENT}{name} = {module}.grow({name}, {{0}})", index)
         places = ", ".join(f"{{{i + 1}}}" for i in range(len(index))) or "()"
         sign, value_place = "+=" if add else "=", f"{{{len(index) + 1}}}"
         if isinstance(t.element, Scalar) and t.element.lanes:

@@ -141,7 +141,10 @@ def _enumerate(low: Lowering, v: IterValue) -> Items:
             TupleValue((low.b.add(start, index(i)), x)) for i, x in enumerate(inner.unrolled)
         )
     return Items(
-        inner.count, lambda k, name="t": TupleValue((low.b.add(start, k), inner.at(k))), counted
+        inner.count,
+        lambda k, name="t": TupleValue((low.b.add(start, k), inner.at(k))),
+        counted,
+        slots=inner.slots,
     )
 
 
@@ -151,7 +154,11 @@ def _zip(low: Lowering, v: IterValue) -> Items:
     unrolled = None
     if inner and all(i.unrolled is not None for i in inner):
         unrolled = tuple(TupleValue(row) for row in zip(*(i.unrolled or () for i in inner)))
-    return Items(count, lambda k, name="t": TupleValue(tuple(i.at(k) for i in inner)), unrolled)
+    marks = [number(low.b, i.slots, I64) for i in inner if i.slots is not None]
+    slots = reduce(partial(_shorter, low.b), marks) if marks else None
+    return Items(
+        count, lambda k, name="t": TupleValue(tuple(i.at(k) for i in inner)), unrolled, slots=slots
+    )
 
 
 def _shorter(b: Builder, m: Atom, n: Atom) -> Atom:

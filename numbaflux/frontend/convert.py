@@ -171,8 +171,8 @@ def describe(v: Any) -> str:
             return f"a tuple of {len(items)}"
         case SliceValue():
             return "a slice"
-        case RangeValue():
-            return "a range"
+        case RangeValue(slots=slots):
+            return "a range" if slots is None else "a checkpointed range"
         case ListValue():
             return "a list"
         case IterValue(kind):

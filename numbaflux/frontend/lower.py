@@ -12,7 +12,7 @@ which nobody reads.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from numba.core import ir, types
@@ -216,8 +216,8 @@ class Lowering:
         if falls:
             cond = self.b.prim("not", cond)
         match raises.arm.block.stmts:
-            case [RaiseStmt(Const(True), exception, args, loc)]:
-                self.b.append(RaiseStmt(cond, exception, args, loc))
+            case [RaiseStmt(Const(True)) as alone]:
+                self.b.append(replace(alone, cond=cond))
             case _:
                 with self.b.arm() as nothing:
                     pass

@@ -20,7 +20,7 @@ from numbaflux.frontend.values import (
     is_atom,
 )
 from numbaflux.ir.build import const, index
-from numbaflux.ir.nodes import BOOL, Array, Atom, Const, Opaque, Scalar
+from numbaflux.ir.nodes import BOOL, Array, Atom, Const, Opaque, Raise, Scalar
 
 if TYPE_CHECKING:
     from numbaflux.frontend.lower import Lowering
@@ -251,8 +251,9 @@ def print_(low: Lowering, stmt: ir.Print) -> None:
 def lower_raise(low: Lowering, stmt: Any) -> None:
     """raise Class(*args); without a class, whatever the assertion said."""
     exception = stmt.exc_class or RuntimeError
-    args = tuple(_message(low, a) for a in stmt.exc_args or ())
-    low.b.raise_if(Const(True, BOOL), exception, *(a for a in args if a is not None))
+    found = (_message(low, a) for a in stmt.exc_args or ())
+    args = tuple(a for a in found if a is not None)
+    low.b.append(Raise(Const(True, BOOL), exception, args, low.b.loc, stated=True))
 
 
 def _message(low: Lowering, arg: Any) -> Atom | None:

@@ -189,8 +189,10 @@ def leaves(v: Value) -> Iterator[Atom]:
         case TupleValue(items):
             for item in items:
                 yield from leaves(item)
-        case SliceValue(start, stop, step) | RangeValue(start, stop, step):
+        case SliceValue(start, stop, step):
             yield from (a for a in (start, stop, step) if a is not None)
+        case RangeValue(start, stop, step, slots=slots):
+            yield from (start, stop, step, *(() if slots is None else (slots,)))
         case ListValue(cells, length):
             yield from (cells, length)
         case IterValue(parts=parts, start=start):
@@ -220,8 +222,9 @@ def rebuild(v: Value, atoms: Iterator[Atom]) -> Value:
             return replace(v, items=tuple(rebuild(i, atoms) for i in items))
         case SliceValue(start, stop, step):
             return SliceValue(maybe(start), maybe(stop), maybe(step))
-        case RangeValue(start, stop, step):
-            return replace(v, start=maybe(start), stop=maybe(stop), step=maybe(step))
+        case RangeValue(slots=slots):
+            start, stop, step = next(atoms), next(atoms), next(atoms)
+            return RangeValue(start, stop, step, v.parallel, maybe(slots))
         case IterValue(parts=parts, start=start):
             new = tuple(rebuild(p, atoms) for p in parts)
             return replace(v, parts=new, start=maybe(start))
@@ -250,7 +253,7 @@ def same_shape(v: Value, w: Value) -> bool:
             parts = ((v.start, w.start), (v.stop, w.stop), (v.step, w.step))
             return all((p is None) == (q is None) for p, q in parts)
         case RangeValue(), RangeValue():
-            return v.parallel == w.parallel
+            return v.parallel == w.parallel and (v.slots is None) == (w.slots is None)
         case IterValue(), IterValue():
             return v.kind == w.kind and all(map(same_shape, v.parts, w.parts))
         case _:

@@ -467,12 +467,16 @@ class Shuffle:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Raise:
-    """Raise exception(*args) if cond; nothing after it in its block runs then."""
+    """Raise exception(*args) if cond; nothing after it in its block runs then.
+
+    `stated`: by the user, who has written it; otherwise it is a check that Numba makes.
+    """
 
     cond: Atom
     exception: type[BaseException]
     args: tuple[Atom, ...] = ()
     loc: Loc = NOWHERE
+    stated: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

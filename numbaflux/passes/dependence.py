@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from numbaflux.ir.build import Builder, array_of, full_slice
 from numbaflux.ir.nodes import (
@@ -102,6 +103,12 @@ class Dependence:
         for stmt in walk(fn.block):
             if isinstance(stmt, For):
                 self.loops[stmt.body.params[0]] = stmt
+
+    @staticmethod
+    @lru_cache(maxsize=1)
+    def of(fn: Function) -> Dependence:
+        """What one pass after another asks of a function that all of them leave as it is."""
+        return Dependence(fn)
 
     # ---- indices -------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ class Snapshot:
 
 def worthwhile(fn: Function, kept: Iterable[Var]) -> list[Snapshot]:
     """The snapshots that are smaller than the loads kept in their place. note [Snapshots]"""
-    dependence = Dependence(fn)
+    dependence = Dependence.of(fn)
     groups: dict[tuple[Var, Stmt], list[Var]] = {}
     for v in kept:
         load = dependence.places.definition.get(v)
@@ -76,7 +76,7 @@ def with_snapshots(
     fn: Function, snapshots: Iterable[Snapshot]
 ) -> tuple[Function, Mapping[Var, Var]]:
     """The function making the snapshots, and for each load the snapshot that has its value."""
-    places = Dependence(fn)
+    places = Dependence.of(fn)
     wanted: dict[Stmt, list[Snapshot]] = {}
     for snapshot in snapshots:
         wanted.setdefault(snapshot.before, []).append(snapshot)

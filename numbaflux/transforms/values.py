@@ -73,7 +73,7 @@ class Values:
         self.snapshots = snapshots
         self.nests, self.hoist = counted.nests, counted.hoist
         self.fn = counted.fn
-        self.dependence = Dependence(counted.fn)
+        self.dependence = Dependence.of(counted.fn)
         self.places = self.dependence.places
         self.positions = {a for nest in self.nests.values() for a in nest.index}
         self.scopes: dict[Block, Scope] = {}

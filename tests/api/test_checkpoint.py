@@ -76,6 +76,32 @@ def test_the_mark_is_on_the_loop():
     assert (outer.slots, inner.slots) == (index(7), None)
 
 
+def counted(x, n):
+    for i, _ in enumerate(nf.checkpoint(range(n), slots=2), 1):
+        x = x * x + i
+    return x
+
+
+def beside(x, n):
+    for i, _, _ in zip(range(9), nf.checkpoint(range(n), 3), nf.checkpoint(range(n), n - 1)):
+        x = x * x + i
+    return x
+
+
+def chosen(x, n):
+    trips = nf.checkpoint(range(n), n + 1) if x > 1.0 else nf.checkpoint(range(n), 2)
+    for _ in trips:
+        x = x * x
+    return x
+
+
+@pytest.mark.parametrize("f", [counted, beside, chosen])
+def test_the_mark_goes_with_the_range(f):
+    (marked,) = loops(f, 1.1, 3)
+    assert marked.slots is not None
+    nf.check_grads(lambda x: f(x, 3), (1.1,), order=1)
+
+
 def test_a_loop_that_raises_is_still_a_loop():
     def f(x, n):
         for _ in nf.checkpoint(range(n), slots=2):
@@ -98,6 +124,16 @@ def leaves(x, n):
     return x
 
 
+def half_marked(x, n):
+    if x > 1.0:
+        trips = nf.checkpoint(range(n), 2)
+    else:
+        trips = range(n)
+    for _ in trips:
+        x = x * x
+    return x
+
+
 def parallel(x, n):
     for _ in nf.checkpoint(prange(n), slots=2):
         x = x * x
@@ -109,6 +145,7 @@ def parallel(x, n):
     [
         (leaves, "a checkpointed loop that may be left early"),
         (parallel, "checkpoint of a prange"),
+        (half_marked, "`trips` is a checkpointed range on one path and a range on another"),
     ],
 )
 def test_refused(f, what):

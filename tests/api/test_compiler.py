@@ -9,6 +9,7 @@ import pytest
 from numba.core import event
 
 import numbaflux as nf
+from numbaflux.api import machine_code
 from numbaflux.api.compiler import compile_so
 
 
@@ -46,6 +47,20 @@ def test_new_arrays(f, shape):
     for ours, theirs in zip(*(made(*shape) for made in both(f))):
         assert ours.dtype == theirs.dtype and ours.strides == theirs.strides
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("n, m", [(2, 6), (12, 1), (5, 2), (-2, -6)])
+def test_reshaped_arrays(n, m):
+    a = np.arange(12.0).reshape(3, 4)
+    for made in both(lambda a, n, m: (a.reshape(n * m), a.reshape((n, m)))):
+        if n * m == 12 and n > 0:
+            flat, other = made(a, n, m)
+            assert flat.base is not None and other.shape == (n, m) and other.strides == (8 * m, 8)
+            flat[0] = -1.0
+            assert a[0, 0] == other[0, 0] == -1.0
+        else:
+            with pytest.raises(ValueError, match="total size|multiple negative"):
+                made(a, n, m)
 
 
 @pytest.mark.parametrize("shape", [(-1, 2), (2, -1), (2**40, 2**40), (-(2**40), 2**40)])
@@ -125,3 +140,13 @@ def test_the_garbage_collector_is_left_as_it_was():
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_machine_code_is_for_the_types_it_was_made_for():
+    d = nf.grad(lambda x: x * x)
+    d(1.0)
+    data = machine_code.dump(d.overloads[numba.float64,], "text")
+    result, text = machine_code.load(data, d.targetctx, (numba.float64,))
+    assert text == "text" and result.entry_point(3.0) == 6.0
+    assert machine_code.load(data, d.targetctx, (numba.float32,)) is None
+    assert machine_code.load(data[:-10], d.targetctx, (numba.float64,)) is None

@@ -133,6 +133,64 @@ def test_a_function_that_writes_has_no_rule():
         nf.grad(f)(np.ones(2))
 
 
+def prints(x):
+    print(x)
+    return x * x
+
+
+def draws(x):
+    return x * np.random.random()
+
+
+def raises(x):
+    if x < 0.0:
+        raise ValueError("negative")
+    return x * x
+
+
+@njit
+def counts_down(x, n):
+    if n == 0:
+        print(n)
+        return x
+    return 2.0 * counts_down(x, n - 1)
+
+
+def calls(x):
+    return counts_down(x, 3)
+
+
+@pytest.mark.parametrize(
+    ("f", "what", "line"),
+    [
+        (prints, "prints", 1),
+        (draws, "draws random numbers (`random`)", 1),
+        (raises, "raises ValueError", 2),
+        (calls, "prints", -5),
+    ],
+)
+def test_a_function_with_effects_has_no_rule(f, what, line):
+    by_jvp, by_vjp, by_fwd = nf.custom_jvp(f), nf.custom_vjp(f), nf.custom_vjp(lambda x: x * x)
+    by_jvp.defjvp(lambda primals, tangents: (primals[0], tangents[0]))
+    by_vjp.defvjp(lambda x: (x, None), lambda kept, ct: (ct,))
+    effect = njit(f)
+    by_fwd.defvjp(lambda x: (effect(x), None), lambda kept, ct: (ct,))
+    for ruled in (by_jvp, by_vjp, by_fwd):
+        with pytest.raises(nf.UnsupportedError) as caught:
+            nf.grad(ruled)(2.0)
+        assert caught.value.what.endswith(f"`, which {what}")
+        assert caught.value.loc.line == f.__code__.co_firstlineno + line
+
+
+def test_what_numba_checks_is_no_effect():
+    @nf.custom_vjp
+    def inverse(x):
+        return 1.0 / x
+
+    inverse.defvjp(lambda x: (1.0 / x, x), lambda x, ct: (-ct / (x * x),))
+    assert nf.grad(inverse)(2.0) == -0.25
+
+
 def test_stop_gradient():
     assert nf.grad(lambda x: x * nf.stop_gradient(x))(3.0) == 3.0
     a = np.array([3.0, 4.0])

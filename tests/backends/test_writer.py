@@ -328,6 +328,31 @@ def test_growing_array():
     assert "tape = runtime.grow(tape, i)" in text
 
 
+@pytest.mark.parametrize("apart", ["", "stored twice", "another index", "another arm", "not empty"])
+def test_arrays_that_grow_together(apart):
+    b = Builder()
+    n = Var("n", I64)
+    first = index(1) if apart == "not empty" else index(0)
+    one = b.alloc([first], Array(F64, 1, grows=True), name="one")
+    other = b.alloc([index(0)], Array(F64, 1, grows=True), name="other")
+    with b.for_(n, index="i") as loop:
+        i, x = loop.k, b.cast(loop.k, F64)
+        b.store(one, [i], x)
+        if apart == "another arm":
+            with b.arm() as odd:
+                b.store(other, [i], x)
+            with b.arm() as even:
+                pass
+            b.if_(b.prim("gt", x, const(3.0)), odd.block, even.block)
+        else:
+            b.store(other, [b.mul(i, index(3)) if apart == "another index" else i], x)
+        if apart == "stored twice":
+            b.store(other, [b.mul(i, index(2))], x)
+    last = b.sub(n, index(1))
+    text = check(function(b, [n], b.load(one, [last]), b.load(other, [last])), 40)
+    assert text.count(".shape[0]:") == (3 if apart == "stored twice" else 2 if apart else 1)
+
+
 @pytest.mark.parametrize("layout", ["C", "F", "A"])
 def test_growing_array_of_references(layout):
     b = Builder()

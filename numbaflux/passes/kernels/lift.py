@@ -66,7 +66,7 @@ def lift(fn: Function, shadows: frozenset[Site], threads: int) -> Function:
 
 class _Lifter:
     def __init__(self, fn: Function, shadows: frozenset[Site]) -> None:
-        self.dependence = Dependence(fn)
+        self.dependence = Dependence.of(fn)
         self.places, self.alias = self.dependence.places, self.dependence.alias
         self.shadows = shadows
 
@@ -212,7 +212,7 @@ def _join(b: Builder, sums: Sums, p: Pending) -> None:
 
 def _over_warps(fn: Function, shadows: frozenset[Site]) -> Function:
     """One addition a warp where all its threads add to one element."""
-    uniform, alias = Uniform(fn), Dependence(fn).alias
+    uniform, alias = Uniform(fn), Dependence.of(fn).alias
     definition: dict[Atom, Prim] = {s.result: s for s in walk(fn.block) if isinstance(s, Prim)}
 
     def together(stmt: Stmt) -> bool:

@@ -83,7 +83,7 @@ def own(fn: Function, shadows: Iterable[Var], launch: Known) -> Owned:
 class _Owner:
     def __init__(self, fn: Function, launch: Known) -> None:
         self.fn, self.launch = fn, launch
-        self.dependence = Dependence(fn)
+        self.dependence = Dependence.of(fn)
         self.places = self.dependence.places
         self.alias = self.dependence.alias
         self.uniform, self.phases = Uniform(fn), Phases(fn)

@@ -18,7 +18,7 @@ from numbaflux.passes.loops.sink import visits_all
 @stage
 def assign(fn: Function) -> Function:
     """The function with arrays that are zeroed and then summed up once not zeroed."""
-    dependence = Dependence(fn)
+    dependence = Dependence.of(fn)
     changed: dict[Stmt, Stmt] = {}
 
     def find(block: Block) -> Block:

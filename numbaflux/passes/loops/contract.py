@@ -35,7 +35,7 @@ from numbaflux.passes.dependence import Dependence
 def contract(fn: Function) -> Function:
     """The function with such arrays made in the loop, a dimension less."""
     while True:
-        dependence = Dependence(fn)
+        dependence = Dependence.of(fn)
         found = next(
             (
                 (stmt, *at)

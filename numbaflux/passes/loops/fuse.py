@@ -67,7 +67,7 @@ class _Touch:
 
 class _Fuser:
     def __init__(self, fn: Function) -> None:
-        self.dependence = Dependence(fn)
+        self.dependence = Dependence.of(fn)
         self.changed = False
 
     def block(self, block: Block) -> Block:

@@ -101,7 +101,7 @@ class _Plan:
 
 class _Gatherer:
     def __init__(self, fn: Function) -> None:
-        self.dependence = Dependence(fn)
+        self.dependence = Dependence.of(fn)
         self.changed = False
 
     def block(self, block: Block) -> Block:

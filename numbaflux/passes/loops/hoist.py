@@ -32,7 +32,7 @@ def _loops(block: Block) -> Iterator[For | While]:
 
 class _Hoist:
     def __init__(self, fn: Function) -> None:
-        self.dependence = Dependence(fn)
+        self.dependence = Dependence.of(fn)
 
     def block(self, block: Block) -> tuple[Block, list[Alloc]]:
         """The block, and the allocations that could be made before the loop it is the body of."""

@@ -34,9 +34,9 @@ def late(fn: Function) -> Function:
     """The function with its arrays made where they are first used."""
     if not any(isinstance(s, Alloc) for s in walk(fn.block)):
         return fn
-    while found := _first(Dependence(fn), fn.block):
+    while found := _first(Dependence.of(fn), fn.block):
         fn = replace(fn, block=_after_the_loop(fn.block, found))
-    dependence = Dependence(fn)
+    dependence = Dependence.of(fn)
     moved = _moved(dependence, fn.block)
     return fn if _order(moved) == _order(fn.block) else replace(fn, block=moved)
 

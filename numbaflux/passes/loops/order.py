@@ -27,7 +27,7 @@ def order(fn: Function) -> Function:
 class _Order:
     def __init__(self, fn: Function) -> None:
         self.fn = fn
-        self.dependence = Dependence(fn)
+        self.dependence = Dependence.of(fn)
         self.trips: dict[Var, Atom] = {}  # n - 1 - k, of a loop that is turned round: k itself
 
     def run(self) -> Function:

@@ -28,7 +28,7 @@ def promote(fn: Function) -> Function:
 
 class _Promoter:
     def __init__(self, fn: Function) -> None:
-        self.dependence = Dependence(fn)
+        self.dependence = Dependence.of(fn)
         self.changed = False
 
     def block(self, block: Block) -> Block:

@@ -39,7 +39,7 @@ from numbaflux.passes.loops.boxes import Box, clear, clear_all, clearing, named,
 def renew(fn: Function) -> Function:
     """The function with arrays stored to that a loop cleared for its next trip."""
     while True:
-        dependence = Dependence(fn)
+        dependence = Dependence.of(fn)
         found = _first(dependence, fn.block)
         if found is None:
             return fn

@@ -24,7 +24,7 @@ from numbaflux.passes.loops.boxes import box
 @stage
 def sink(fn: Function) -> Function:
     """The function with its private arrays allocated in the innermost loop they belong to."""
-    dependence = Dependence(fn)
+    dependence = Dependence.of(fn)
     private = dependence.alias.private
     moved: dict[Block, list[Stmt]] = {}
     for stmt in walk(fn.block):

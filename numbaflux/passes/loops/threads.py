@@ -47,7 +47,7 @@ def threads(fn: Function) -> Function:
 
 class _Threads:
     def __init__(self, fn: Function) -> None:
-        self.dependence = Dependence(fn)
+        self.dependence = Dependence.of(fn)
 
     def block(self, block: Block) -> Block:
         return replace(block, stmts=tuple(t for s in block.stmts for t in self.stmt(s)))

@@ -20,7 +20,7 @@ from numbaflux.passes.loops.boxes import clearing, named, stores_zero
 @stage
 def unseen(fn: Function) -> Function:
     """The function without the zeros that it stores to arrays of its own it is done with."""
-    gone = _unseen(Dependence(fn), fn)
+    gone = _unseen(Dependence.of(fn), fn)
 
     def visit(block: Block) -> Block:
         stmts = (map_regions(s, visit) for s in block.stmts if s not in gone)

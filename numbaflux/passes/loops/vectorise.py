@@ -69,7 +69,7 @@ def vectorise(fn: Function) -> Function:
     """The function with elementary functions over vectors where they can be."""
     if not any(map(_elementary, walk(fn.block))):
         return fn
-    return hoist(replace(fn, block=_Vectorise(Dependence(fn)).block(fn.block)))
+    return hoist(replace(fn, block=_Vectorise(Dependence.of(fn)).block(fn.block)))
 
 
 class _Vectorise:
