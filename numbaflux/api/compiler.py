@@ -23,7 +23,7 @@ from numba.core import cgutils, ir
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.dispatcher import Dispatcher
-from numba.core.imputils import lower_builtin
+from numba.core.imputils import impl_ret_borrowed, lower_builtin
 from numba.core.lowering import Lower
 from numba.core.typed_passes import NativeLowering, NopythonRewrites
 from numba.core.typing.npydecl import parse_dtype
@@ -124,6 +124,10 @@ def greatest(*args: Any) -> Any:
     """max of two numbers."""
 
 
+def reshaped(*args: Any) -> Any:
+    """A contiguous array under another shape of as many elements."""
+
+
 ARITHMETIC = (operator.add, operator.sub, operator.mul, operator.truediv)
 ARITHMETIC += (operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne)
 SHORTER = {np.empty: empty, np.zeros: zeros, min: least, max: greatest}
@@ -157,6 +161,8 @@ def _shortened(stmt: Any, known: dict[str, list[Any]]) -> Sequence[Any]:
         return (stmt,)
     callee = ir.Var(stmt.target.scope, f"{call.func.name}.short", call.loc)
     args = [*call.args, *(value for _, value in call.kws)]
+    if fn is reshaped:
+        args.insert(0, _only(call.func, known).value)
     named = ir.Assign(ir.Global(fn.__name__, fn, call.loc), callee, call.loc)
     new = ir.Assign(ir.Expr.call(callee, args, (), call.loc), stmt.target, stmt.loc)
     known[callee.name] = [named.value]
@@ -173,6 +179,7 @@ def _function(callee: Any, known: Mapping[str, list[Any]]) -> Any:
         owner = _only(found.value, known)
         if isinstance(owner, ir.Global) and owner.value is np:
             return SHORTER.get(getattr(np, found.attr, None))
+        return reshaped if found.attr == "reshape" else None
     return None
 
 
@@ -235,7 +242,8 @@ def _typed(fn: Any, of: Any) -> None:
         key = fn
 
         def generic(self, args: Types, kws: Mapping[str, Any]) -> Any:
-            return signature(of(self.context, *args), *args)
+            made = of(self.context, *args)
+            return None if made is None else signature(made, *args)
 
     infer_global(fn)(Template)
 
@@ -248,12 +256,20 @@ def _array(context: Any, shape: types.Type, dtype: types.Type = types.float64) -
     return types.Array(element, ndim, "C")
 
 
+def _under(context: Any, array: types.Array, shape: types.Type) -> types.Array | None:
+    del context
+    parts = tuple_parts(shape)
+    ndim = 1 if parts is None else len(parts[0])
+    return array.copy(ndim=ndim) if array.layout == "C" else None
+
+
 def _number(context: Any, a: types.Type, b: types.Type) -> types.Type:
     return context.unify_pairs(types.unliteral(a), types.unliteral(b))
 
 
 for _fn in (empty, zeros):
     _typed(_fn, _array)
+_typed(reshaped, _under)
 for _fn in (least, greatest):
     _typed(_fn, _number)
 
@@ -282,13 +298,33 @@ def _lower_zeros(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return array._getvalue()
 
 
+@lower_builtin(reshaped, types.Array, types.Any)
+def _lower_reshaped(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    """A view, whose shape is constant where it is written so: Numba's own forgets that."""
+    old = make_array(sig.args[0])(context, builder, args[0])
+    ty = sig.return_type
+    dims = _lengths(context, builder, sig.args[1], args[1])
+    strides = []
+    size = old.itemsize
+    for dim in reversed(dims):
+        strides.insert(0, size)
+        size = builder.mul(size, dim)
+    array = make_array(ty)(context, builder)
+    populate_array(array, old.data, dims, strides, old.itemsize, old.meminfo, old.parent)
+    return impl_ret_borrowed(context, builder, ty, array._getvalue())
+
+
+def _lengths(context: Any, builder: Any, ty: Any, shape: Any) -> list[Any]:
+    single = isinstance(ty, types.Integer)
+    given = [ty] if single else [*ty]
+    dims = [shape] if single else cgutils.unpack_tuple(builder, shape, len(given))
+    return [context.cast(builder, d, t, types.intp) for d, t in zip(dims, given)]
+
+
 def _allocate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     """A new array, with NumPy's errors for a shape that cannot be."""
-    ty, shape = sig.return_type, args[0]
-    single = isinstance(sig.args[0], types.Integer)
-    given = [sig.args[0]] if single else [*sig.args[0]]
-    dims = [shape] if single else cgutils.unpack_tuple(builder, shape, ty.ndim)
-    dims = [context.cast(builder, d, t, types.intp) for d, t in zip(dims, given)]
+    ty = sig.return_type
+    dims = _lengths(context, builder, sig.args[0], args[0])
     size = itemsize = cgutils.intp_t(get_itemsize(context, ty))
     strides = []
     too_big, negative = cgutils.false_bit, cgutils.false_bit
