@@ -1,9 +1,9 @@
 """Kernels and their adjoints on a GPU: right, and how fast.  `python -m benchmarks.gpu`
 
-First each derivative is compared with the emulator's on a small launch; then the kernel and its
-adjoint are timed by events, the median of several runs.  `ideal` is how many times the primal's
-time the adjoint takes if it moves no byte twice.  A table goes to the screen, the numbers to
-gpu.json.
+First each derivative, a vjp and tapes are compared with the emulator's on small launches; then
+kernels and their adjoints are timed by events, the median of several runs.  `ideal` is how many
+times the primal's time the adjoint takes if it moves no byte twice.  A table goes to the screen,
+the numbers to gpu.json.
 
 Exit status: 0 if all agrees (or there is no GPU, which is said), 1 if something does not.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,7 +22,7 @@ from numba import cuda
 
 import numbaflux as nf
 from tests.cuda.kernels import KERNELS, Case
-from tests.cuda.simulate import arguments, shadows
+from tests.cuda.simulate import arguments, host_programs, shadows
 
 SMALL, LARGE = 1 << 10, 1 << 24  # elements: compared, timed
 RUNS, TOGETHER = 11, 10
@@ -37,7 +37,12 @@ def agrees(case: Case, form: str) -> float:
     wanted, found = (arguments(case, form, SMALL) for _ in range(2))
     nf.cuda.emulate(derivative)[case.launch(SMALL)](*wanted)
     derivative[case.launch(SMALL)](*found)
-    pairs = zip(shadows(wanted), shadows(found), strict=True)
+    return difference(shadows(wanted), shadows(found))
+
+
+def difference(wanted: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float:
+    """The largest of several arrays, relative where they are large."""
+    pairs = zip(wanted, found, strict=True)
     return max(float(np.max(np.abs(a - b) / (1 + np.abs(a)))) for a, b in pairs)
 
 
@@ -100,9 +105,13 @@ def main() -> int:
     wrong = []
     for case in KERNELS:
         for form in ("tangent", "adjoint"):
-            difference = agrees(case, form)
-            if not difference < 2e-3:
-                wrong.append(f"{form} of {case.name} is off by {difference:.1e}")
+            off = agrees(case, form)
+            if not off < 2e-3:
+                wrong.append(f"{form} of {case.name} is off by {off:.1e}")
+    for name, mine, emulated in host_programs():
+        off = difference(emulated, mine)
+        if not off < 1e-12:
+            wrong.append(f"{name} is off by {off:.1e}")
     print(f"{cuda.get_current_device().name}, {LARGE} elements, float32, median of {RUNS}")
     print(f"{'kernel':16}{'primal us':>12}{'adjoint us':>12}{'ratio':>8}{'ideal':>8}", end="")
     print(f"{'GB/s':>10}{'adjoint':>10}")

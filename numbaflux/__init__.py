@@ -38,6 +38,7 @@ from numbaflux.parts import Layout
 
 if TYPE_CHECKING:
     from numbaflux import cuda
+    from numbaflux import torch as torch  # not in __all__: PyTorch may be missing
 
 __version__ = "0.1.0"
 
@@ -73,7 +74,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> ModuleType:
-    """`numbaflux.cuda`, which few programs need, is imported when it is first asked for."""
-    if name == "cuda":
-        return importlib.import_module("numbaflux.cuda")
+    """`numbaflux.cuda` and `.torch`, which few programs need, are imported when asked for."""
+    if name in ("cuda", "torch"):
+        return importlib.import_module(f"numbaflux.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

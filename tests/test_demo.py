@@ -9,7 +9,7 @@ import numbaflux as nf
 from numbaflux.__main__ import main
 from numbaflux.cli.inspect import UsageError, argument, floating, load
 from numbaflux.demo import fit as demo
-from numbaflux.demo import lorenz
+from numbaflux.demo import lorenz, nbody, soft_dtw
 from numbaflux.demo import lotka_volterra as lv
 from numbaflux.demo import reaction_diffusion as rd
 
@@ -166,3 +166,57 @@ def test_an_ensemble_of_lorenz_systems():
     along = demo.central_differences(lambda s: loss(lorenz.START, start + s[0] * way), np.zeros(1))
     assert np.sum(d_start * way) == pytest.approx(along[0], rel=1e-8)
     np.testing.assert_allclose(lorenz.fit(start, seen).x, lorenz.TRUTH, rtol=1e-5)
+
+
+def watched(monkeypatch, module, *names):
+    """Its kernels, watched for races."""
+    for name in names:
+        kernel = getattr(module, name.lower())
+        monkeypatch.setattr(module, name, nf.cuda.emulate(kernel))
+    return module
+
+
+def test_bodies_do_not_race(monkeypatch):
+    bodies = nbody.cloud(20)  # not a multiple of a tile
+    plain = nbody.energy_of(nbody.simulate(bodies, 2))
+    module = watched(monkeypatch, nbody, "ACCELERATE", "SHIFT", "ENERGY")
+    np.testing.assert_allclose(module.energy_of(module.simulate(bodies, 2)), plain, rtol=1e-14)
+
+
+def test_energy_of_bodies_is_conserved_and_so_is_its_gradient():
+    before = nbody.cloud(20)  # not a multiple of a tile
+    value, found = nbody.energy_and_gradient(before, 6)
+    start, expected = nbody.energy_and_gradient(before, 0)
+    assert value == pytest.approx(start, rel=1e-6)
+    for a, b in zip(found, expected):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    np.testing.assert_allclose(expected.v, before.m[:, None] * before.v, rtol=1e-14)
+    rng = np.random.default_rng(1)
+    way = [rng.standard_normal(a.shape) for a in before]
+
+    def moved(s):
+        after = nbody.simulate(nbody.Bodies(*(a + s[0] * w for a, w in zip(before, way))), 6)
+        return float(nbody.energy_of(after)[0])
+
+    along = demo.central_differences(moved, np.zeros(1))[0]
+    assert sum(np.sum(d * w) for d, w in zip(found, way)) == pytest.approx(along, rel=1e-9)
+
+
+def test_soft_dtw_against_its_recursions(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y = rng.random(7), rng.random((3, 9))
+    by_hand = [soft_dtw.by_hand(x, row, 0.3) for row in y]
+    cost, gradient = soft_dtw.cost_and_gradient(x, y, 0.3)
+    assert cost == pytest.approx(sum(c for c, _ in by_hand), rel=1e-13)
+    np.testing.assert_allclose(gradient, sum(d for _, d in by_hand), rtol=1e-11)
+    module = watched(monkeypatch, soft_dtw, "ALIGN")
+    by_differences = demo.central_differences(lambda s: module.costs(s, y, 0.3).sum(), x)
+    np.testing.assert_allclose(gradient, by_differences, rtol=1e-8, atol=1e-9)
+
+
+def test_the_mean_of_bumps_is_a_bump():
+    y = soft_dtw.bumps()
+    flat = y.mean(axis=0)
+    found = soft_dtw.mean(y)
+    assert found.fun < soft_dtw.costs(flat, y).sum() - 1.0
+    assert flat.max() < 0.6 and found.x.max() > 0.85

@@ -13,7 +13,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 600, 60
 
 # part of the package -> the parts it may import, besides itself
 ARROWS = {
-    "__init__": {"api", "cuda", "debug", "errors", "parts"},
+    "__init__": {"api", "cuda", "debug", "errors", "parts", "torch"},
     "__main__": {"cli", "demo"},
     "api": {
         "runtime",
@@ -27,6 +27,7 @@ ARROWS = {
         "errors",
     },
     "cuda": {"api", "transforms", "passes", "frontend", "backends", "watch", "ir", "errors"},
+    "torch": {"cuda", "errors"},
     "cli": {"__init__"},
     "demo": {"__init__", "data"},
     "data": set(),

@@ -1,18 +1,19 @@
 """Derivatives of CUDA kernels: `numbaflux.cuda`."""
 
 from numbaflux.cuda.device import NoCudaError
-from numbaflux.cuda.emulator import Emulation, emulate
+from numbaflux.cuda.emulator import emulate
+from numbaflux.cuda.execution import Launchable
 from numbaflux.cuda.loops import checkpoint
 from numbaflux.cuda.memory import OutOfBoundsError, RaceError, UnwrittenError
-from numbaflux.cuda.public import adjoint, tangent, vjp
+from numbaflux.cuda.public import adjoint, launch, tangent, vjp
 from numbaflux.cuda.report import Report, report, source
 from numbaflux.cuda.scheduler import DivergentBarrierError
 from numbaflux.cuda.tape import Gradients, Tape, copy
 
 __all__ = [
     "DivergentBarrierError",
-    "Emulation",
     "Gradients",
+    "Launchable",
     "NoCudaError",
     "OutOfBoundsError",
     "RaceError",
@@ -23,6 +24,7 @@ __all__ = [
     "checkpoint",
     "copy",
     "emulate",
+    "launch",
     "report",
     "source",
     "tangent",

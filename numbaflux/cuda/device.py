@@ -1,25 +1,34 @@
-"""Kernels for a GPU: their source, and how they are launched.
+"""The machine that kernels are written for: a GPU, and how they are launched on it.
 
 note [Compilers]  `cuda` is that of the user's own compiler, numba-cuda or numba-cuda-mlir, with
 which the arrays and streams that come with a launch were made; one source does for both.
+
+note [Default stream]  Memory is written on the default stream, after what was launched on it or on
+a stream that waits for it, as those of `cuda.stream()` do, and is there when that returns.
 """
+
+# pyright: reportCallIssue=false, reportArgumentType=false
+# numba.cuda declares its functions as classes, for its own typing.
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
-from numba import typeof, types
+from numba import cuda
 
 from numbaflux.api import pipeline
 from numbaflux.backends import cuda as backend
+from numbaflux.cuda.arguments import leaves_of, on_host
+from numbaflux.cuda.execution import Executor, Start
+from numbaflux.cuda.kernel import user_kernel
+from numbaflux.cuda.launch import Launch
 from numbaflux.errors import NumbafluxError
-from numbaflux.ir.build import array_of
-from numbaflux.ir.nodes import Function, Scalar
+from numbaflux.ir.nodes import Function
 from numbaflux.ir.trees import Program
 from numbaflux.passes.kernels.owner import Known
 from numbaflux.passes.kernels.signs import decided, nonnegative
@@ -27,11 +36,9 @@ from numbaflux.passes.kernels.strides import strides
 from numbaflux.passes.kernels.trips import bounds, launched, trips
 from numbaflux.passes.loops.order import order
 from numbaflux.passes.simplify import simplify
-from numbaflux.transforms.kernels.tapes import Tape, Taped, taped
-
-Shape = tuple[int, ...]
 
 OPTIONS = ("fastmath",)  # of the user's kernel, that its derivatives take over
+BLOCK = 256  # threads, for what a machine does itself
 
 
 class NoCudaError(NumbafluxError, RuntimeError):
@@ -48,9 +55,8 @@ class DeviceKernel:
     name: str
     program: Program  # launchable
     source: Any  # of backends.cpu
-    compiler: str
     dynamic: int
-    made: dict[str, Any]
+    made: dict[str, Any] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -64,57 +70,90 @@ class DeviceKernel:
         return self.made["dispatcher"]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class OnDevice:
-    """A derivative's kernel, its tapes, and the kernel that counts how long they have to be."""
+@dataclass(frozen=True, eq=False)
+class Gpu:
+    """The machine of a compiler, and the options that it is given.
 
-    taped: Taped
-    kernel: DeviceKernel
-    counting: DeviceKernel | None
+    Kernels are written without one; all else raises NoCudaError where there is none.
+    """
 
-    def bind(
-        self, launch: Any, leaves: Sequence[Any], shapes: Sequence[Shape | None]
-    ) -> Callable[[], None]:
-        """What launches it, with its tapes allocated; `shapes` are theirs, None where counted."""
-        cuda = cuda_of(self.kernel.compiler)
-        given = [imported(leaf, cuda) for leaf in leaves]
-        shapes = list(shapes)
-        if self.counting is not None:
-            counted = [i for i, shape in enumerate(shapes) if shape is None]
-            counts = cuda.to_device(np.zeros((len(counted), launch.threads), np.int64))
-            self._start(self.counting, launch, [*given, counts])
-            for i, longest in zip(counted, counts.copy_to_host().max(axis=1)):
-                shapes[i] = (int(longest),)
-        tapes = [
-            cuda.device_array((*(shape or ()), launch.threads), dtype_of(t))
-            for t, shape in zip(self.taped.tapes, shapes, strict=True)
-        ]
-        return partial(self._start, self.kernel, launch, [*given, *tapes])
+    compiler: str  # the package. note [Compilers]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    _adding: list[Executor] = field(default_factory=list)
 
-    def _start(self, kernel: DeviceKernel, launch: Any, args: list[Any]) -> None:
-        """Launch with the dynamic memory it needs. note [Dynamic] in backends/cuda.py"""
-        shared = launch.shared
-        if kernel.dynamic:
-            args = [*args, shared]
-            shared = -(-shared // backend.WORD) * backend.WORD * kernel.dynamic
-        kernel.dispatcher[launch.grid, launch.block, launch.stream, shared](*args)
+    @property
+    def cuda(self) -> Any:
+        """The compiler's `cuda`, if there is a GPU for it."""
+        return cuda_of(self.compiler)
 
-
-def on_device(
-    name: str, program: Program, known: Known, compiler: str, options: Mapping[str, Any]
-) -> OnDevice:
-    """The program of a kernel, written for launches of that kind."""
-
-    def written(name: str, program: Program) -> DeviceKernel:
-        name, made = pipeline.identifier(name), backend.launchable(program)
+    def compile(self, program: Program, known: Known) -> DeviceKernel:
+        """note [Flat] in backends/cuda.py"""
+        name, made = pipeline.identifier(program.function.name), backend.launchable(program)
         made = replace(made, function=_specialised(made.function, known))
         proven = nonnegative(made.function, bounds(known.block))
-        source = backend.write(name, made, proven, compiler, options)
-        return DeviceKernel(name, made, source, compiler, backend.dynamic_arrays(made), {})
+        source = backend.write(name, made, proven, self.compiler, self.options)
+        return DeviceKernel(name, made, source, backend.dynamic_arrays(made))
 
-    made = taped(program)
-    counting = None if made.counting is None else written(f"count_{name}", made.counting)
-    return OnDevice(made, written(name, made.program), counting)
+    def adopted(self, array: Any) -> Any:
+        """Numba copies what is on the host to the GPU and back, whenever it is launched."""
+        if on_host(array) or hasattr(array, "copy_to_host"):
+            return array
+        return self.cuda.as_cuda_array(array)
+
+    def bind(self, compiled: DeviceKernel, launch: Launch, args: Sequence[Any]) -> Start:
+        """With the dynamic memory it needs. note [Dynamic] in backends/cuda.py"""
+        cuda_of(self.compiler)
+        leaves = [leaf for leaf in leaves_of(args) if leaf is not None]
+        shared = launch.shared
+        if compiled.dynamic:
+            leaves.append(shared)
+            shared = -(-shared // backend.WORD) * backend.WORD * compiled.dynamic
+        ready = compiled.dispatcher[launch.grid, launch.block, launch.stream, shared]
+        return partial(ready, *leaves)
+
+    # ---- memory. note [Default stream] -------------------------------------------------------
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+        return self.cuda.device_array(shape, dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+        made = self.empty(shape, dtype)
+        self.copy(made, 0)
+        return made
+
+    def largest(self, counts: Any) -> list[int]:
+        self.cuda.synchronize()  # they may have been counted on any stream
+        return [int(n) for n in counts.copy_to_host().max(axis=1)]
+
+    def stamp(self, array: Any) -> None:
+        """It would have to be read."""
+
+    def copied(self, array: Any) -> Any:
+        made = self.cuda.device_array_like(self.adopted(array))
+        self.copy(made, array)
+        return made
+
+    def copy(self, target: Any, source: Any) -> None:
+        target = self.adopted(target)
+        if target.size:
+            target[:] = source
+
+    def add(self, target: Any, source: Any) -> None:
+        """Both lie as `zeros` makes them."""
+        if not target.size:
+            return
+        if not self._adding:
+            self._adding.append(Executor(self))
+        (executor,) = self._adding
+        flat = [array.reshape(array.size) for array in (target, source)]
+        launch = Launch.of((-(-target.size // BLOCK), BLOCK))
+        executor.launch(executor.launched(_add, launch, flat), launch, flat)
+
+
+def _add(target, source):
+    i = cuda.grid(1)
+    if i < target.size:
+        target[i] += source[i]
 
 
 def _specialised(fn: Function, known: Known) -> Function:
@@ -124,16 +163,24 @@ def _specialised(fn: Function, known: Known) -> Function:
     return simplify(trips(fn))
 
 
-def dtype_of(tape: Tape) -> np.dtype:
-    """The NumPy type of a tape's elements."""
-    element = array_of(tape.array).element
-    assert isinstance(element, Scalar)
-    return element.numpy
+def gpu(kernel: Any) -> Executor:
+    """What carries out launches of a kernel, or of its derivatives, on a GPU."""
+    user = user_kernel(kernel)
+    return Executor(Gpu(compiler_of(user), options_of(user)))
 
 
-def compiler_of(dispatcher: Any) -> str:
-    """The package whose `cuda.jit` made it; of a plain function, numba.  note [Compilers]"""
-    package = type(dispatcher).__module__.split(".")[0]
+@cache
+def memory_of(compiler: str) -> Gpu:
+    """The GPU that arrays of a compiler are on."""
+    return Gpu(compiler)
+
+
+def compiler_of(made: Any) -> str:
+    """The package that made a kernel or an array; of what is not its own, numba.
+
+    note [Compilers]
+    """
+    package = type(made).__module__.split(".")[0]
     return package if package == "numba_cuda_mlir" else "numba"
 
 
@@ -148,38 +195,11 @@ def cuda_of(compiler: str) -> Any:
 
     Raises NoCudaError without one.
     """
-    cuda = importlib.import_module(f"{compiler}.cuda")
-    if not cuda.is_available():
+    found = importlib.import_module(f"{compiler}.cuda")
+    if not found.is_available():
         raise NoCudaError(
             "no CUDA, or no GPU, was found\n"
-            "  why      a derivative of a kernel is launched on a GPU, as the kernel is\n"
-            "  instead  run it on the CPU: numbaflux.cuda.emulate(derivative)[grid, block](...)"
+            "  why      kernels and their derivatives are launched on a GPU\n"
+            "  instead  run them on the CPU: numbaflux.cuda.emulate(kernel)[grid, block](...)"
         )
-    return cuda
-
-
-# ---- arguments ---------------------------------------------------------------------------------
-
-
-def imported(arg: Any, cuda: Any) -> Any:
-    """An array that another library has on the device as Numba's, not copied."""
-    if hasattr(arg, "__cuda_array_interface__") and not hasattr(arg, "copy_to_host"):
-        return cuda.as_cuda_array(arg)
-    return arg
-
-
-def type_of(arg: Any) -> Any:
-    """The Numba type of an argument, which may be a type or hold types.
-
-    An array on the device has the type of its like on the host.
-    """
-    if isinstance(arg, types.Type):
-        return arg
-    if isinstance(arg, tuple):
-        return types.BaseTuple.from_types([type_of(item) for item in arg], type(arg))
-    given = getattr(arg, "__cuda_array_interface__", None)
-    if given is None:
-        return typeof(arg)
-    dtype, shape, strides = np.dtype(given["typestr"]), given["shape"], given.get("strides")
-    one, writeable = np.empty(1, dtype), not given["data"][1]
-    return typeof(np.lib.stride_tricks.as_strided(one, shape, strides, writeable=writeable))
+    return found

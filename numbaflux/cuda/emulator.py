@@ -6,8 +6,9 @@ which scheduler.py resumes.  What the kernel touches may be watched (memory.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any
 from zlib import crc32
@@ -17,31 +18,22 @@ import numpy as np
 from numbaflux.api import pipeline
 from numbaflux.backends import emulation
 from numbaflux.backends.emulation import LAUNCH, Emulated, Shared, emulated
-from numbaflux.cuda.execution import Executor
-from numbaflux.cuda.kernel import Launch
+from numbaflux.cuda.arguments import on_host
+from numbaflux.cuda.execution import Executor, Launchable, Start
+from numbaflux.cuda.launch import Launch
 from numbaflux.cuda.memory import Memory
 from numbaflux.cuda.scheduler import Scheduler
 from numbaflux.ir.nodes import Array, Var
 from numbaflux.ir.ops import WARP
 from numbaflux.ir.trees import Program
 from numbaflux.passes.dead import dead_code
+from numbaflux.passes.kernels.owner import Known
 from numbaflux.passes.kernels.watched import Watched, watched
 
 Random = np.random.Generator
 ORDERS = ("forward", "reverse", "random")
 FIRST = LAUNCH.index("first")
 POISON = 0xFF  # bytes of it are nan in every floating point type
-
-
-@dataclass(frozen=True, eq=False)
-class Emulation:
-    """A kernel that runs on the CPU, launched as `emulation[grid, block, stream, shared](...)`."""
-
-    kernel: Any
-    executor: Executor
-
-    def __getitem__(self, config: Any) -> Callable[..., Any]:
-        return self.executor.of(self.kernel, Launch.of(config))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +54,8 @@ class Emulator:
     order: str
     seed: int
 
-    def compile(self, program: Program) -> Compiled:
+    def compile(self, program: Program, known: Known) -> Compiled:
+        """One program does for all launches."""
         name, seen = pipeline.identifier(f"emulated_{program.function.name}"), None
         if self.check:
             seen = watched(program.function)
@@ -72,8 +65,19 @@ class Emulator:
         made = replace(made, program=used)
         return Compiled(made, pipeline.keep(name, emulation.write(name, made)), seen)
 
-    def run(self, compiled: Compiled, launch: Launch, args: Sequence[Any]) -> None:
-        _run(self, compiled, launch, args)
+    def adopted(self, array: Any) -> np.ndarray:
+        if not on_host(array):
+            raise TypeError(f"emulated kernels take NumPy arrays, not a {type(array).__name__}")
+        return array
+
+    def bind(self, compiled: Compiled, launch: Launch, args: Sequence[Any]) -> Start:
+        return partial(_run, self, compiled, launch, args)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """Poisoned: nan where it is of floating point numbers."""
+        made = np.empty(shape, dtype)
+        made.view(np.uint8)[...] = POISON
+        return made
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         return np.zeros(shape, dtype)
@@ -101,7 +105,7 @@ def emulate(
     unwritten: str = "nan",
     order: str = "forward",
     seed: int = 0,
-) -> Emulation:
+) -> Launchable:
     """The kernel, or a derivative of one, on the CPU and on NumPy arrays.
 
     `check`: watch every access.  It takes two to five times as long, and raises
@@ -133,7 +137,7 @@ def emulate(
         raise ValueError(f"order is {', '.join(ORDERS)}, not {order!r}")
     if unwritten not in ("nan", "error"):
         raise ValueError(f'unwritten is "nan" or "error", not {unwritten!r}')
-    return Emulation(kernel, Executor(Emulator(check, unwritten, order, seed)))
+    return Launchable(kernel, Executor(Emulator(check, unwritten, order, seed)))
 
 
 # ---- running -----------------------------------------------------------------------------------

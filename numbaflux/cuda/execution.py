@@ -8,34 +8,45 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from numbaflux.cuda.kernel import (
-    KernelVjp,
-    Launch,
+from numbaflux.cuda.arguments import (
     check_arguments,
-    for_launch,
-    lengths,
+    is_array,
+    leaves_of,
     plain_argument,
     types_of,
     with_dups,
+    with_leaves,
 )
+from numbaflux.cuda.kernel import KernelVjp, for_launch, lengths
+from numbaflux.cuda.launch import Launch
 from numbaflux.cuda.recorder import RECORDER
 from numbaflux.ir.build import array_of
 from numbaflux.ir.nodes import Scalar, Var
 from numbaflux.ir.trees import Program
+from numbaflux.passes.kernels.owner import Known
 from numbaflux.transforms.kernels.launches import Launched
-from numbaflux.transforms.kernels.tapes import Taped, taped
+from numbaflux.transforms.kernels.tapes import Tape, Taped, taped
 
 Arrays = dict[Var, Any]
+Start = Callable[[], None]
 
 
 class Machine(Protocol):
     """What kernels run on: the emulator or a GPU."""
 
-    def compile(self, program: Program) -> Any:
-        """A kernel's program, its tapes among the arguments."""
+    def compile(self, program: Program, known: Known) -> Any:
+        """A kernel's program, its tapes among the arguments, for launches of that kind."""
         ...
 
-    def run(self, compiled: Any, launch: Launch, args: Sequence[Any]) -> None: ...
+    def adopted(self, array: Any) -> Any:
+        """An array of another library as the machine's own, not copied."""
+        ...
+
+    def bind(self, compiled: Any, launch: Launch, args: Sequence[Any]) -> Start:
+        """What launches it with these arguments."""
+        ...
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> Any: ...
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype) -> Any: ...
 
@@ -73,8 +84,12 @@ class Executor:
 
     machine: Machine
     _launched: dict[Any, Launched] = field(default_factory=dict)
-    _prepared: dict[Launched, Prepared] = field(default_factory=dict)
+    _prepared: dict[tuple[Launched, Known], Prepared] = field(default_factory=dict)
     plans: dict[Any, Any] = field(default_factory=dict)
+
+    def of(self, kernel: Any, launch: Launch) -> Configured:
+        """What `kernel[grid, block, ...]` is on this machine."""
+        return Configured(self, kernel, launch)
 
     def launched(self, kernel: Any, launch: Launch, args: Sequence[Any]) -> Launched:
         """The program of a kernel for these arguments and such launches."""
@@ -83,63 +98,60 @@ class Executor:
             self._launched[key] = for_launch(kernel, args, launch)
         return self._launched[key]
 
-    def prepared(self, launched: Launched) -> Prepared:
-        if launched not in self._prepared:
+    def prepared(self, launched: Launched, known: Known) -> Prepared:
+        """The program for such launches, compiled."""
+        key = (launched, known)
+        if key not in self._prepared:
             made, compile = taped(launched.program), self.machine.compile
-            counting = None if made.counting is None else compile(made.counting)
-            self._prepared[launched] = Prepared(made, compile(made.program), counting)
-        return self._prepared[launched]
+            counting = None if made.counting is None else compile(made.counting, known)
+            self._prepared[key] = Prepared(made, compile(made.program, known), counting)
+        return self._prepared[key]
+
+    def arguments(self, given: Sequence[Any]) -> tuple[Any, ...]:
+        """Arguments as programs take them.  Raises ValueError for those that do not fit."""
+        leaves = (self.machine.adopted(a) if is_array(a) else a for a in leaves_of(given))
+        args = with_leaves(given, map(plain_argument, leaves))
+        check_arguments(args)
+        return args
 
     def launch(
         self, launched: Launched, launch: Launch, args: Sequence[Any], given: Arrays | None = None
     ) -> Arrays:
         """Run it; its tapes, by the allocation they stand for. `given`: those that exist."""
-        prepared = self.prepared(launched)
-        tapes = self._tapes(prepared, launch, args, given or {})
-        self.machine.run(prepared.compiled, launch, (*args, *tapes.values()))
+        start, tapes = self.ready(launched, launch, args, given)
+        start()
         return tapes
+
+    def ready(
+        self, launched: Launched, launch: Launch, args: Sequence[Any], given: Arrays | None = None
+    ) -> tuple[Start, Arrays]:
+        """What launches it, any number of times, and its tapes."""
+        prepared = self.prepared(launched, launch.known())
+        tapes = self._tapes(prepared, launch, args, given or {})
+        start = self.machine.bind(prepared.compiled, launch, (*args, *tapes.values()))
+        return start, tapes
 
     def _tapes(
         self, prepared: Prepared, launch: Launch, args: Sequence[Any], given: Arrays
     ) -> Arrays:
-        tapes = prepared.taped.tapes
+        tapes, found = prepared.taped.tapes, dict(given)
         shapes = lengths(prepared.taped, launch, args)
-        counted = [i for i, shape in enumerate(shapes) if shape is None]
-        if any(tapes[i].of not in given for i in counted):
-            counts = self.machine.zeros((len(counted), launch.threads), np.dtype(np.int64))
-            self.machine.run(prepared.counting, launch, (*args, counts))
-            for i, count in zip(counted, self.machine.largest(counts), strict=True):
-                shapes[i] = (count,)
-        found: Arrays = {}
+
+        def make(tape: Tape, shape: tuple[int, ...]) -> None:
+            if tape.of not in found:
+                found[tape.of] = self.machine.empty((*shape, launch.threads), dtype_of(tape))
+
         for tape, shape in zip(tapes, shapes, strict=True):
-            element = array_of(tape.array).element
-            assert isinstance(element, Scalar)
-            if tape.of in given:
-                found[tape.of] = given[tape.of]
-            else:
-                found[tape.of] = self.machine.zeros((*(shape or ()), launch.threads), element.numpy)
-        return found
-
-    def of(self, kernel: Any, launch: Launch) -> Callable[..., Any]:
-        """What `kernel[grid, block, ...]` is on this machine."""
-
-        def run(*given: Any) -> None:
-            args = tuple(map(plain_argument, given))
-            check_arguments(args)
-            recorder = RECORDER.get()
-            if recorder is not None:
-                recorder.launch(self, kernel, launch, args)
-            else:
-                self.launch(self.launched(kernel, launch, args), launch, args)
-
-        def run_forward(*given: Any) -> tuple[None, Callable[..., None]]:
-            args = tuple(map(plain_argument, given))
-            check_arguments(args)
-            if RECORDER.get() is not None:
-                raise TypeError("a Tape keeps what the reverse needs: launch the kernel, not a vjp")
-            return None, self._forward(kernel, launch, args)
-
-        return run_forward if isinstance(kernel, KernelVjp) else run
+            if shape is not None:
+                make(tape, shape)
+        counted = [tape for tape, shape in zip(tapes, shapes) if shape is None]
+        if any(tape.of not in found for tape in counted):
+            counts = self.machine.zeros((len(counted), launch.threads), np.dtype(np.int64))
+            before = (found[tape.of] for tape in prepared.taped.before)
+            self.machine.bind(prepared.counting, launch, (*args, counts, *before))()
+            for tape, longest in zip(counted, self.machine.largest(counts), strict=True):
+                make(tape, (longest,))
+        return {tape.of: found[tape.of] for tape in tapes}
 
     def shadows(self, args: Sequence[Any], given: Sequence[Any] = ()) -> list[Any]:
         """A shadow for every argument that can have one: the given one, or a new one."""
@@ -152,13 +164,59 @@ class Executor:
             return None
         return self.machine.zeros(getattr(arg, "shape", ()) or (1,), dtype)
 
-    def _forward(self, kernel: KernelVjp, launch: Launch, args: Sequence[Any]) -> Pullback:
+    def forward(self, kernel: KernelVjp, launch: Launch, args: Sequence[Any]) -> Pullback:
         """Nothing is known of the shadows yet: the record is of what all of them would need."""
-        recorded = kernel.recorded(with_dups(args, self.shadows(args)), launch)
+        dups = with_dups(args, [_stand_in(a) for a in args])
+        recorded = kernel.recorded(dups, launch.known())
         written = self.launch(recorded.forward, launch, args)
         pairs = zip(recorded.read, recorded.written, strict=True)
         tapes = {back: written[front] for back, front in pairs}
         return Pullback(self, recorded.backward, launch, tuple(args), tapes)
+
+
+@dataclass(frozen=True, eq=False)
+class Launchable:
+    """A kernel with what it runs on, launched as `launchable[grid, block, stream, shared](...)`."""
+
+    kernel: Any
+    executor: Executor
+
+    def __getitem__(self, config: Any) -> Configured:
+        return self.executor.of(self.kernel, Launch.of(config))
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A kernel, or a derivative of one, and how and on what it is launched."""
+
+    executor: Executor
+    kernel: Any
+    launch: Launch
+
+    def __call__(self, *given: Any) -> tuple[None, Pullback] | None:
+        """Launch it, or have the active Tape do so."""
+        args, recorder = self.executor.arguments(given), RECORDER.get()
+        if isinstance(self.kernel, KernelVjp):
+            if recorder is not None:
+                raise TypeError("a Tape keeps what the reverse needs: launch the kernel, not a vjp")
+            return None, self.executor.forward(self.kernel, self.launch, args)
+        if recorder is not None:
+            recorder.launch(self.executor, self.kernel, self.launch, args)
+        else:
+            launched = self.executor.launched(self.kernel, self.launch, args)
+            self.executor.launch(launched, self.launch, args)
+        return None
+
+    def bind(self, *given: Any) -> Start:
+        """What launches it with these arguments, any number of times, in the least time.
+
+        Its tapes are allocated once; they fit for as long as loops run no longer than now.
+        """
+        if RECORDER.get() is not None or isinstance(self.kernel, KernelVjp):
+            raise TypeError("what is bound is launched many times, and not recorded")
+        args = self.executor.arguments(given)
+        launched = self.executor.launched(self.kernel, self.launch, args)
+        return self.executor.ready(launched, self.launch, args)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,5 +234,19 @@ class Pullback:
 
     def __call__(self, *shadows: Any) -> None:
         dups = with_dups(self.args, self.executor.shadows(self.args, shadows))
-        check_arguments(dups)
+        dups = self.executor.arguments(dups)
         self.executor.launch(self.backward, self.launch, dups, dict(self.tapes))
+
+
+def _stand_in(arg: Any) -> Any:
+    """Something of the type that the shadow of an argument has."""
+    if is_array(arg):
+        return np.empty((0,) * arg.ndim, arg.dtype) if arg.dtype.kind == "f" else None
+    return np.empty(0, type(arg)) if isinstance(arg, float | np.floating) else None
+
+
+def dtype_of(tape: Tape) -> np.dtype:
+    """The NumPy type of a tape's elements."""
+    element = array_of(tape.array).element
+    assert isinstance(element, Scalar)
+    return element.numpy

@@ -14,9 +14,12 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
-from numbaflux.cuda.kernel import is_array, span
+import numpy as np
+
+from numbaflux.cuda.arguments import interface, is_array, span
 from numbaflux.cuda.machines import machine_of
 
 Key = tuple[Any, ...]
@@ -24,8 +27,11 @@ Key = tuple[Any, ...]
 
 def key_of(array: Any) -> Key:
     """What makes two objects the same array. note [Held]"""
-    strides = array.strides
-    return span(array)[0], tuple(array.shape), strides and tuple(strides), array.dtype.str
+    given = interface(array)
+    shape, kind, strides = tuple(given["shape"]), given["typestr"], given.get("strides")
+    if strides is None:
+        strides = (np.dtype(kind).itemsize * prod(shape[k + 1 :]) for k in range(len(shape)))
+    return given["data"][0], shape, tuple(strides), kind
 
 
 @dataclass(eq=False)

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import ref
 
+from numbaflux.cuda.arguments import is_array, leaves_of, on_host
 from numbaflux.cuda.execution import Executor, Machine
 from numbaflux.cuda.held import Held, Key, key_of
-from numbaflux.cuda.kernel import Launch, is_array, leaves_of
+from numbaflux.cuda.launch import Launch
 from numbaflux.cuda.machines import machine_of
 from numbaflux.cuda.plans import plan
 from numbaflux.cuda.recorder import RECORDER
@@ -28,6 +29,7 @@ from numbaflux.ir.ops import ROUTINES
 
 State = tuple[Any, ...]
 Step = Callable[[int, State], Any]
+Life = Callable[[], Any]  # gives an array, None when its memory is gone
 
 
 def checkpoint(
@@ -38,7 +40,8 @@ def checkpoint(
     A step launches kernels on the arrays of `state` and of its surroundings.  It returns the next
     state, a tuple of as many arrays, in place or not and in any order, or None for the same arrays.
     All that it writes is in the next state, made by the step itself, or in `scratch`: arrays whose
-    contents it never looks at before it has written them.
+    contents it never looks at before it has written them.  On a GPU what it makes itself is in the
+    next state or in `scratch` too, and is kept: let it write to arrays that are there.
 
     On an active `Tape` the loop is reversed with at most `slots` snapshots of the state at once,
     and steps are run again, none more often than it must be: with s slots C(s + r, s) steps are run
@@ -114,7 +117,7 @@ class Snapshot:
 class _Loop:
     """A loop on a tape, an entry of it.
 
-    `outside`: what steps only read; `written`: the owner of each array that they have written;
+    `outside`: what steps only read; `written`: what gives each array that they have written;
     `left`: those that still exist and are not in the last state.
     """
 
@@ -125,7 +128,7 @@ class _Loop:
     scratch: State
     snapshots: list[Snapshot] = field(default_factory=list)
     outside: dict[Key, Kept] = field(default_factory=dict)
-    written: dict[Key, ref[Any]] = field(default_factory=dict)
+    written: dict[Key, Life] = field(default_factory=dict)
     left: dict[Key, Any] = field(default_factory=dict)
     last: State = ()
 
@@ -136,7 +139,7 @@ class _Loop:
         state = self._until(0, state, self.n - 1, self._watched)
         self.last = self._watched(self.n - 1, state)
         self.tape.held.look(self.last)
-        alive = {key: owner() for key, owner in self.written.items()}
+        alive = {key: life() for key, life in self.written.items()}
         last = {key_of(a) for a in self.last}
         self.left = {k: a for k, a in alive.items() if a is not None and k not in last}
         self.tape.append(self)
@@ -156,18 +159,18 @@ class _Loop:
 
     def _watched(self, t: int, state: State) -> State:
         """A step of the forward sweep."""
-        after, owners = self._seen(t, state)
+        after, lives = self._seen(t, state)
         returned = {key_of(a) for a in (*after, *self.scratch)}
-        self.written |= {key: owner for key, owner in owners.items() if key in returned}
-        if any(owner() is not None for key, owner in owners.items() if key not in returned):
+        self.written |= {key: life for key, life in lives.items() if key in returned}
+        if any(life() is not None for key, life in lives.items() if key not in returned):
             raise ValueError(
                 "a step of checkpoint writes an array that is neither in the state it returns nor"
                 " in scratch"
             )
         return after
 
-    def _seen(self, t: int, state: State) -> tuple[State, dict[Key, ref[Any]]]:
-        """The state after a step, and the owners of the arrays that it has written."""
+    def _seen(self, t: int, state: State) -> tuple[State, dict[Key, Life]]:
+        """The state after a step, and what gives the arrays that it has written."""
         watch = _Watch(self.tape)
         with recording(watch):
             after = _next(self.step, t, state)
@@ -176,7 +179,7 @@ class _Loop:
         outside = [array for key, array in arrays.items() if key not in inside]
         self.tape.held.look(outside)
         self.outside |= {key_of(array): self.tape.keep(array) for array in outside}
-        return after, {key: ref(_owner(arrays[key])) for key in watch.written}
+        return after, {key: _life(arrays[key]) for key in watch.written}
 
     # ---- reverse -----------------------------------------------------------------------------
 
@@ -264,6 +267,11 @@ class _Watch:
         self.held.changed(written)
         self.tape.held.changed(array for array in written if self.tape.holds(key_of(array)))
         self.written |= {key_of(array) for array in written}
+
+
+def _life(array: Any) -> Life:
+    """Nobody can tell who else has memory of a device: an array there stays."""
+    return ref(_owner(array)) if on_host(array) else lambda: array
 
 
 def _owner(array: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from numbaflux.backends.emulation import Emulated
-from numbaflux.cuda.kernel import Launch
+from numbaflux.cuda.launch import Launch
 from numbaflux.errors import NumbafluxError, message
 from numbaflux.ir.nodes import Var
 from numbaflux.passes.kernels.watched import Access, Watched

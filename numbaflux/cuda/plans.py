@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from numbaflux.api.transforms import Dup
+from numbaflux.cuda.arguments import flat, is_array, is_float, leaves_of, types_of, with_dups
 from numbaflux.cuda.execution import Arrays, Executor
-from numbaflux.cuda.kernel import KernelVjp, Launch, flat, is_array, leaves_of, types_of, with_dups
+from numbaflux.cuda.kernel import recorded
+from numbaflux.cuda.launch import Launch
 from numbaflux.errors import UnsupportedError
 from numbaflux.ir.nodes import Array, Var
 from numbaflux.ir.trees import Program, leaves
@@ -59,17 +61,17 @@ def _plan(
         return Plan(primal, None, written, ())
     shadows = shadows_of(args, active, [_typed(a) for a in leaves_of(args)])
     dups = with_dups(args, shadows)
-    recorded = KernelVjp(kernel).recorded(dups, launch)
-    program = recorded.backward.program
+    made = recorded(kernel, dups, launch.known())
+    program = made.backward.program
     seen = _places(program, dups, read_params(program.function))
     primals = _primal_places(args, shadows)
     needed = tuple(primals[i] for i in seen if i in primals)
-    return Plan(recorded.forward, recorded, written, needed)
+    return Plan(made.forward, made, written, needed)
 
 
 def is_active(leaf: Any) -> bool:
     """Whether a leaf can have a shadow; numbers are constants of a tape."""
-    return is_array(leaf) and leaf.dtype.kind == "f"
+    return is_array(leaf) and is_float(leaf)
 
 
 def shadows_of(args: Sequence[Any], active: Sequence[bool], shadows: Sequence[Any]) -> list[Any]:

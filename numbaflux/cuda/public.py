@@ -1,10 +1,12 @@
-"""The public transforms of kernels."""
+"""The public transforms of kernels, and kernels of which launches are seen."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from numbaflux.api.transforms import InPlace
+from numbaflux.cuda.device import gpu
+from numbaflux.cuda.execution import Launchable
 from numbaflux.cuda.kernel import KernelDerivative, KernelVjp
 
 
@@ -34,7 +36,7 @@ def adjoint(kernel: Any, deterministic: bool = False) -> KernelDerivative:
     >>> dx
     array([0., 2., 4.])
     """
-    return KernelDerivative(InPlace("adjoint"), kernel, deterministic)
+    return KernelDerivative(InPlace("adjoint"), kernel, gpu(kernel), deterministic)
 
 
 def vjp(kernel: Any) -> KernelVjp:
@@ -58,7 +60,7 @@ def vjp(kernel: Any) -> KernelVjp:
     >>> x, dx
     (array([0., 1., 4.]), array([0., 2., 4.]))
     """
-    return KernelVjp(kernel)
+    return KernelVjp(kernel, gpu(kernel))
 
 
 def tangent(kernel: Any) -> KernelDerivative:
@@ -80,4 +82,28 @@ def tangent(kernel: Any) -> KernelDerivative:
     >>> dy
     array([0., 2., 4.])
     """
-    return KernelDerivative(InPlace("tangent"), kernel)
+    return KernelDerivative(InPlace("tangent"), kernel, gpu(kernel))
+
+
+def launch(kernel: Any) -> Launchable:
+    """The kernel on a GPU, where an active `Tape` sees it: `launch(kernel)[grid, block](...)`.
+
+    A derivative is launched on a GPU, and seen, as it is.  Arrays are Numba's or have a
+    `__cuda_array_interface__`; what is on the host is copied there and back.
+    Raises NoCudaError without a GPU; `emulate(kernel)` then does the same on the CPU.
+
+    >>> import numpy as np
+    >>> import numbaflux as nf
+    >>> from numba import cuda
+    >>> @cuda.jit
+    ... def square(x):
+    ...     i = cuda.grid(1)
+    ...     if i < x.size:
+    ...         x[i] = x[i] * x[i]
+    >>> run = nf.cuda.launch if cuda.is_available() else nf.cuda.emulate
+    >>> x = np.arange(3.0)
+    >>> run(square)[1, 32](x)
+    >>> x
+    array([0., 1., 4.])
+    """
+    return Launchable(kernel, gpu(kernel))

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from numbaflux.cuda.device import NoCudaError, OnDevice, dtype_of
-from numbaflux.cuda.kernel import Configured, KernelDerivative, lengths, types_of
+from numbaflux.cuda.arguments import types_of
+from numbaflux.cuda.device import NoCudaError
+from numbaflux.cuda.execution import Configured, Prepared, dtype_of
+from numbaflux.cuda.kernel import KernelDerivative, launched, lengths, name_of
 from numbaflux.cuda.static import Static, analyse
 from numbaflux.passes.kernels.owner import Verdict
 from numbaflux.transforms.kernels.launches import Launched
@@ -63,13 +65,13 @@ def report(derivative: KernelDerivative | Configured, *args: object) -> Report:
     numba-cuda, ptxas and nvdisasm are, without which only the additions to shadows are listed.
     """
     configured = _configured(derivative)
-    found, kernel = _made(configured, args)
+    found, prepared = _made(configured, args)
     static, missing = None, ""
     try:
-        static = analyse(kernel.kernel)
+        static = analyse(prepared.compiled)
     except NoCudaError as error:
         missing = str(error).splitlines()[0]
-    name, tape = configured.derivative.__name__, _tape(configured, kernel, args)
+    name, tape = name_of(configured.kernel), _tape(configured, prepared, args)
     made = Report(name, static, tape, found.verdicts, missing)
     print(made)
     return made
@@ -77,7 +79,7 @@ def report(derivative: KernelDerivative | Configured, *args: object) -> Report:
 
 def analysed(derivative: KernelDerivative | Configured, *args: object) -> Static:
     """The numbers of a report alone.  Raises NoCudaError if a tool for them is not installed."""
-    return analyse(_made(_configured(derivative), args)[1].kernel)
+    return analyse(_made(_configured(derivative), args)[1].compiled)
 
 
 def source(derivative: KernelDerivative | Configured, *args: object) -> str:
@@ -85,27 +87,27 @@ def source(derivative: KernelDerivative | Configured, *args: object) -> str:
 
     Arguments may be given by their Numba types.
     """
-    return _made(_configured(derivative), args)[1].kernel.text
+    return _made(_configured(derivative), args)[1].compiled.text
 
 
 def _configured(derivative: KernelDerivative | Configured) -> Configured:
     return derivative if isinstance(derivative, Configured) else derivative[USUAL]
 
 
-def _made(configured: Configured, args: Sequence[object]) -> tuple[Launched, OnDevice]:
-    derivative, known = configured.derivative, configured.launch.known()
-    found = derivative.launched(types_of(args), known)
-    return found, derivative.kernel(found, known)
+def _made(configured: Configured, args: Sequence[object]) -> tuple[Launched, Prepared]:
+    known = configured.launch.known()
+    found = launched(configured.kernel, types_of(args), known)
+    return found, configured.executor.prepared(found, known)
 
 
-def _tape(configured: Configured, kernel: OnDevice, args: Sequence[object]) -> int | None:
+def _tape(configured: Configured, prepared: Prepared, args: Sequence[object]) -> int | None:
     """The bytes of the tapes of one launch; None if they are only known when it is launched."""
     try:
-        shapes = lengths(kernel.taped, configured.launch, args)
+        shapes = lengths(prepared.taped, configured.launch, args)
     except (KeyError, ValueError, AttributeError):
         return None  # types were given
     total = 0
-    for tape, shape in zip(kernel.taped.tapes, shapes):
+    for tape, shape in zip(prepared.taped.tapes, shapes):
         if shape is None:
             return None
         total += prod(shape) * configured.launch.threads * dtype_of(tape).itemsize

@@ -13,9 +13,10 @@ from contextvars import Token
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from numbaflux.cuda.arguments import is_array, leaves_of, span, with_dups, with_leaves
 from numbaflux.cuda.execution import Arrays, Executor, Machine
 from numbaflux.cuda.held import Held, Key, key_of
-from numbaflux.cuda.kernel import Launch, is_array, leaves_of, span, with_dups
+from numbaflux.cuda.launch import Launch
 from numbaflux.cuda.machines import machine_of
 from numbaflux.cuda.plans import Plan, is_active, plan, shadows_of
 from numbaflux.cuda.recorder import RECORDER, Recorder
@@ -67,7 +68,8 @@ class Tape:
     >>> tape.backward(loss)[x]
     array([0., 2., 4.])
 
-    It sees what `nf.cuda.emulate` gives when that is launched, in the thread in which it is active.
+    It sees what `nf.cuda.emulate` or, on a GPU, `nf.cuda.launch` gives when that is launched in the
+    thread in which it is active, and derivatives, but not a kernel of Numba's itself.
     Every array of floating point numbers is differentiated but those in `constant`; numbers among
     the arguments are constants, so a parameter is an element of an array.  While the tape is active
     arrays are changed by launches and by `nf.cuda.copy` only; until `backward` those that it needs
@@ -117,13 +119,14 @@ class Tape:
     def _seed(self, shadows: Shadows, array: Any, seed: Any) -> None:
         if not is_array(array) or not self.knows(array):
             raise ValueError("backward of what no launch on this tape has touched")
+        machine = machine_of(array)
+        array = machine.adopted(array)
         if not self.differentiates(array):
             raise ValueError("backward of an array that is constant")
         if seed is None and array.size != 1:
             raise ValueError("an array of several elements needs a seed")
         if getattr(seed, "shape", None) not in (None, (), array.shape):
             raise ValueError(f"a seed of another shape for an array of shape {array.shape}")
-        machine = machine_of(array)
         once = machine.zeros(tuple(array.shape), array.dtype)
         machine.copy(once, 1.0 if seed is None else seed)
         machine.add(self.shadow(shadows, array), once)
@@ -217,15 +220,10 @@ class LaunchEntry:
             return
         ds = [tape.shadow(shadows, a) if on else None for a, on in zip(leaves, self.active)]
         found = [self.needed[i].contents if i in self.needed else a for i, a in enumerate(leaves)]
-        args = _with_leaves(self.args, iter(found))
+        args = with_leaves(self.args, iter(found))
         dups = with_dups(args, shadows_of(self.args, self.active, ds))
         assert self.plan.backward is not None
         self.executor.launch(self.plan.backward.backward, self.launch, dups, dict(self.tapes))
-
-
-def _with_leaves(args: Sequence[Any], leaves: Iterator[Any]) -> tuple[Any, ...]:
-    """The arguments with other leaves, from left to right."""
-    return tuple(_with_leaves(a, leaves) if isinstance(a, tuple) else next(leaves) for a in args)
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,7 +245,9 @@ def copy(target: Any, source: Any) -> None:
     Raises ValueError for arrays of different shapes or types, or that overlap.
     """
     machine = machine_of(target)
+    target = machine.adopted(target)
     if is_array(source):
+        source = machine_of(source).adopted(source)
         if tuple(source.shape) != tuple(target.shape) or source.dtype != target.dtype:
             raise ValueError("copy is from an array of the same shape and type, or from a number")
         if _overlap(target, source):
@@ -286,4 +286,4 @@ class Gradients:
             raise KeyError("no launch on the tape has touched this array")
         if not self.tape.differentiates(array):
             raise KeyError("the tape takes this array to be constant")
-        return self.tape.shadow(self.shadows, array)
+        return self.tape.shadow(self.shadows, machine_of(array).adopted(array))

@@ -4,11 +4,13 @@ A script, for the simulator is chosen when numba.cuda is imported: NUMBA_ENABLE_
 """
 
 import sys
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numba import cuda
 
 import numbaflux as nf
+from tests.cuda.hosts import halve, pulled, trajectory
 from tests.cuda.kernels import BLOCK, KERNELS, VECTOR, Case
 
 N = 300  # elements; the simulator runs a few thousand threads a second
@@ -76,6 +78,21 @@ def shadows(args: list) -> list[np.ndarray]:
     return [a.shadow for a in args if isinstance(a, nf.Dup) and isinstance(a.shadow, np.ndarray)]
 
 
+def host_programs() -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:
+    """A vjp, and a Tape without and with checkpoints: arrays of the device, of the emulator."""
+    vjp = nf.cuda.vjp(halve)
+    found = pulled(vjp, cuda.to_device)
+    yield "vjp", _fetched(found), list(pulled(nf.cuda.emulate(vjp), np.array))
+    for checkpointed in (False, True):
+        found = trajectory(nf.cuda.launch, cuda.to_device, checkpointed)[1]
+        wanted = trajectory(nf.cuda.emulate, np.array, checkpointed)[1]
+        yield "checkpoint" if checkpointed else "Tape", _fetched(found), wanted
+
+
+def _fetched(arrays: Iterable) -> list[np.ndarray]:
+    return [a.copy_to_host() for a in arrays]
+
+
 def main() -> int:
     for case in SIMULATED:
         for form in ("tangent", "adjoint"):
@@ -88,6 +105,10 @@ def main() -> int:
                     a, b, rtol=2e-3, atol=1e-4, err_msg=f"{form} {case.name}"
                 )
             print(f"{form} of {case.name} agrees")
+    for name, found, wanted in host_programs():
+        for a, b in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, err_msg=name)
+        print(f"{name} agrees")
     return 0
 
 

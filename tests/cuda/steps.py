@@ -1,5 +1,7 @@
 """Kernels that host programs launch, on the emulator."""
 
+from math import prod
+
 from numba import cuda, float64
 
 import numbaflux as nf
@@ -83,4 +85,4 @@ def gather(u, index, v):
 
 def grid(array):
     """Where to launch: [grid, block]."""
-    return (array.size + THREADS - 1) // THREADS, THREADS
+    return (prod(array.shape) + THREADS - 1) // THREADS, THREADS

@@ -5,7 +5,8 @@ import pytest
 from numba import cuda, float64
 
 import numbaflux as nf
-from numbaflux.cuda.kernel import Launch, for_launch
+from numbaflux.cuda.kernel import for_launch
+from numbaflux.cuda.launch import Launch
 from numbaflux.ir.printer import show
 from tests.cuda.programs import PROGRAMS, single
 
@@ -172,6 +173,18 @@ def until(x, y):
             y[i] = y[i] * 1.2 + 0.1 * x[i] * x[i]
 
 
+@cuda.jit
+def halves(x, y):
+    """As often as each element needs, which is lost then."""
+    i = cuda.grid(1)
+    if i < x.size:
+        v = x[i]
+        while v > 0.3:
+            v = 0.5 * v * v
+        y[i] = v * x[i]
+        x[i] = v + x[i]
+
+
 @pytest.mark.parametrize(
     "kernel", [in_place, steps, compaction], ids=["in_place", "steps", "compaction"]
 )
@@ -199,8 +212,9 @@ def test_adjoint_says_what_is_lost(kernel):
             (0, 2),
         ),
         (PROGRAMS["bodies"].kernel, PROGRAMS["bodies"].args, (0, 1, 2)),
+        (halves, lambda r: [r.uniform(0.0, 1.7, 30), np.zeros(30)], (0, 1)),
     ],
-    ids=["in_place", "steps", "compaction", "bodies"],
+    ids=["in_place", "steps", "compaction", "bodies", "halves"],
 )
 def test_vjp(kernel, args, active):
     rng = np.random.default_rng(5)

@@ -4,16 +4,16 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from numba import cuda, types
+from numba import cuda, typeof, types
 
 import numbaflux as nf
-from numbaflux.cuda.emulator import Emulator
-from numbaflux.cuda.kernel import flat, for_launch, lengths
+from numbaflux.cuda.arguments import type_of
+from tests.cuda import pretend
 from tests.cuda.kernels import BLOCK, KERNELS, SHOWN
+from tests.cuda.pretend import Foreign
 from tests.cuda.simulate import HORNER, MIRROR, SIMULATED, arguments, shadows
 
 CASES = (*KERNELS, HORNER, MIRROR)
@@ -21,42 +21,20 @@ F32 = types.float32
 VECTOR = F32[::1]
 
 
-def run_written(configured, args):
-    """Launch the written kernels, with their tapes, on the emulator."""
-    launch = configured.launch
-    program = for_launch(configured.derivative, args, launch)
-    made = configured.derivative.kernel(program, launch.known())
-    leaves = [leaf for arg in args for leaf in flat(arg)]
-    shapes = lengths(made.taped, launch, args)
-    if made.counting is not None:
-        counts = np.zeros((shapes.count(None), launch.threads), np.int64)
-        emulate_written(made.counting, launch, [*leaves, counts])
-        longest = iter(counts.max(axis=1))
-        shapes = [(int(next(longest)),) if shape is None else shape for shape in shapes]
-    tapes = [
-        np.full((*shape, launch.threads), np.nan, tape.array.type.element.numpy)
-        for tape, shape in zip(made.taped.tapes, shapes, strict=True)
-    ]
-    emulate_written(made.kernel, launch, [*leaves, *tapes])
-
-
-def emulate_written(kernel, launch, args):
-    """One of them, watched for races and bounds."""
-    if kernel.dynamic:
-        args = [*args, launch.shared]
-        launch = replace(launch, shared=launch.shared * kernel.dynamic)
-    machine = Emulator(check=True, unwritten="nan", order="reverse", seed=0)
-    machine.run(machine.compile(kernel.program), launch, args)
+@pytest.fixture
+def gpu(monkeypatch):
+    """The `cuda` of a GPU that is not there."""
+    return pretend.install(monkeypatch)
 
 
 @pytest.mark.parametrize("form", ["tangent", "adjoint"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_written_for_the_launch(case, form):
+def test_written_for_the_launch(case, form, gpu):
     """What is made of a program for one shape of block computes what the program does."""
-    configured = getattr(nf.cuda, form)(case.kernel)[case.launch(300)]
+    derivative = getattr(nf.cuda, form)(case.kernel)
     wanted, found = (arguments(case, form, 300) for _ in range(2))
-    nf.cuda.emulate(configured.derivative)[case.launch(300)](*wanted)
-    run_written(configured, found)
+    nf.cuda.emulate(derivative)[case.launch(300)](*wanted)
+    derivative[case.launch(300)](*found)
     for a, b in zip(shadows(wanted), shadows(found), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4)
 
@@ -69,7 +47,7 @@ def test_simulator():
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("agrees") == 2 * len(SIMULATED)
+    assert done.stdout.count("agrees") == 2 * len(SIMULATED) + 3
 
 
 # ---- text --------------------------------------------------------------------------------------
@@ -163,29 +141,13 @@ def test_without_a_gpu_the_error_names_the_emulator():
         )
 
 
-class OnDevice:
-    """An array of another library."""
-
-    def __init__(self, array, writable=True):
-        self.array, self.dtype, self.shape = array, array.dtype, array.shape
-        data = (array.ctypes.data, not writable)
-        self.__cuda_array_interface__ = {
-            "data": data, "shape": array.shape, "typestr": array.dtype.str,
-            "strides": None if array.flags.c_contiguous else array.strides, "version": 3,
-        }  # fmt: skip
-
-
 @pytest.mark.parametrize(
     "array", [np.zeros(4, np.float32), np.zeros((3, 4)), np.zeros((4, 3)).T, np.zeros((4, 4))[::2]]
 )
 def test_type_of_an_array_on_the_device(array):
-    from numba import typeof
-
-    from numbaflux.cuda.device import type_of
-
-    assert type_of(OnDevice(array)) == typeof(array)
-    assert type_of(OnDevice(array, writable=False)).mutable is False
-    assert type_of(nf.Dup(OnDevice(array), array)) == typeof(nf.Dup(array, array))
+    assert type_of(Foreign(array)) == typeof(array)
+    assert type_of(Foreign(array, writable=False)).mutable is False
+    assert type_of(nf.Dup(Foreign(array), array)) == typeof(nf.Dup(array, array))
 
 
 # ---- report ------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from numba.cuda import atomic, blockDim, blockIdx, grid, shared, syncthreads, th
 import numbaflux as nf
 from numbaflux.backends import emulation
 from numbaflux.cuda import emulate
-from numbaflux.cuda.kernel import Launch, launched
+from numbaflux.cuda.kernel import launched
+from numbaflux.cuda.launch import Launch
 
 RUNS = (("forward", True), ("reverse", False), ("random", True))  # order, whether it is watched
 FULL = 0xFFFFFFFF

@@ -60,12 +60,16 @@ class Tape:
 
 @dataclass(frozen=True, slots=True)
 class Taped:
-    """A kernel that can be compiled, its tapes (its last arguments), and what counts for them."""
+    """A kernel that can be compiled, its tapes (its last arguments), and what counts for them.
+
+    The arguments of `counting` are those of the kernel, the counts, and the tapes in `before`.
+    """
 
     program: Program
     tapes: tuple[Tape, ...]
     counting: Program | None
     definitions: Mapping[Var, Stmt]
+    before: tuple[Tape, ...] = ()
 
 
 def taped(program: Program) -> Taped:
@@ -78,13 +82,21 @@ def taped(program: Program) -> Taped:
     }
     if not tapes:
         return Taped(program, (), None, definitions)
-    lowered = _Lowered(fn, tapes).function()
-    extra = tuple(t.array for t in tapes.values())
-    args = (*program.args, *((v.name, Leaf(v)) for v in extra))
-    made = replace(program, function=lowered, args=args)
+    made = _with_tapes(program, tapes)
     counted = [s for s in found if array_of(s.result).grows]
-    counting = _counting(program, counted) if counted else None
-    return Taped(made, tuple(tapes.values()), counting, definitions)
+    if not counted:
+        return Taped(made, tuple(tapes.values()), None, definitions)
+    counting = _counting(program, counted)
+    used = {s.result for s in walk(counting.function.block) if isinstance(s, Alloc)}
+    before: dict[Atom, Tape] = {r: tape for r, tape in tapes.items() if r in used}
+    counting = _with_tapes(counting, before)
+    return Taped(made, tuple(tapes.values()), counting, definitions, tuple(before.values()))
+
+
+def _with_tapes(program: Program, tapes: Mapping[Atom, Tape]) -> Program:
+    lowered = _Lowered(program.function, tapes).function()
+    extra = tuple((t.array.name, Leaf(t.array)) for t in tapes.values())
+    return replace(program, function=lowered, args=(*program.args, *extra))
 
 
 def _tape(stmt: Alloc) -> Tape:
