@@ -43,6 +43,7 @@ from numbaflux.passes.kernels.barriers import barriers
 from numbaflux.passes.kernels.branches import branches
 from numbaflux.passes.kernels.lift import lift
 from numbaflux.passes.kernels.owner import Known, Verdict, own
+from numbaflux.passes.kernels.split import split
 from numbaflux.passes.simplify import simplify
 from numbaflux.transforms.compose import finish
 from numbaflux.transforms.inplace import dup_args, shadow_pairs
@@ -132,7 +133,7 @@ def _backward(
     sites = lost | _returned(fn)
     rerun = branches(_without_trips(_without_writes(made.function, fn), s.again))
     targets = frozenset(d for d in mine if isinstance(d, Var))
-    owned = own(rerun, targets, launch)
+    owned = own(split(rerun, targets, launch), targets, launch)
     fewer = lift(simplify(owned.fn), targets, prod(launch.block))
     settled = _settled(made, fewer)
     return Launched(settled, (*of.verdicts, *owned.verdicts)), sites
