@@ -53,6 +53,11 @@ class Launch:
         grid, block, *rest = config
         return cls(_three(grid, "grid"), _three(block, "block"), *rest)
 
+    def longer(self, more: Sequence[int]) -> Launch:
+        """The launch with so many more blocks along each axis."""
+        x, y, z = (n + m for n, m in zip(self.grid, more, strict=True))
+        return replace(self, grid=(x, y, z))
+
     @property
     def threads(self) -> int:
         return prod(self.grid) * prod(self.block)
@@ -114,7 +119,11 @@ class KernelDerivative:
         if launched not in self._kernels:
             user = user_kernel(self)
             self._kernels[launched] = on_device(
-                self.__name__, launched.program, known, compiler_of(user), options_of(user)
+                launched.program.function.name,
+                launched.program,
+                known,
+                compiler_of(user),
+                options_of(user),
             )
         return self._kernels[launched]
 
@@ -125,9 +134,11 @@ class KernelDerivative:
             of = launched(self.primal, self.transform.primal_types(arg_types), known)
             shadows = self.transform.shadows(of.program, arg_types)
             made = getattr(launches, self.transform.name)(of, shadows, self.transform.dup, known)
-            verify(made.program.function)
+            for part in (made, *made.parts):
+                verify(part.program.function)
             if self.deterministic:
-                refuse_atomics(made.program.function)
+                for part in made.launches:
+                    refuse_atomics(part.program.function)
             self._programs[key] = made
         return self._programs[key]
 
@@ -187,9 +198,19 @@ class Configured:
             )
         check_arguments(args)
         program = for_launch(self.derivative, args, self.launch)
-        kernel = self.derivative.kernel(program, self.launch.known())
+        starts = [self._bound(part, args) for part in program.launches]
+
+        def start() -> None:
+            for each in starts:
+                each()
+
+        return start
+
+    def _bound(self, part: Launched, args: Sequence[Any]) -> Callable[[], None]:
+        launch = self.launch.longer(part.more)
+        kernel = self.derivative.kernel(part, launch.known())
         leaves = [leaf for arg in args for leaf in flat(arg) if leaf is not None]
-        return kernel.bind(self.launch, leaves, lengths(kernel.taped, self.launch, args))
+        return kernel.bind(launch, leaves, lengths(kernel.taped, launch, args))
 
 
 def refuse_atomics(fn: Function) -> None:

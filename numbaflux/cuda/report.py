@@ -9,7 +9,7 @@ from math import prod
 
 from numbaflux.cuda.device import NoCudaError, OnDevice, dtype_of
 from numbaflux.cuda.kernel import Configured, KernelDerivative, lengths, types_of
-from numbaflux.cuda.static import Static, analyse
+from numbaflux.cuda.static import Static, analyse, together
 from numbaflux.passes.kernels.owner import Verdict
 from numbaflux.transforms.kernels.launches import Launched
 
@@ -22,7 +22,8 @@ class Report:
 
     `tape`: bytes that a launch keeps from its way there for its way back, None if that is only
     known then.  `static` is None without the tools to make machine code; `missing` then says which
-    it is.  `verdicts` tell for every addition to a shadow whether it is atomic, and why.
+    it is.  `verdicts` tell for every addition to a shadow whether it is atomic, and why; so many
+    `launches` one after the other are made of it.
     """
 
     name: str
@@ -30,12 +31,13 @@ class Report:
     tape: int | None
     verdicts: tuple[Verdict, ...]
     missing: str = ""
+    launches: int = 1
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield self.name
+        yield self.name if self.launches == 1 else f"{self.name}: {self.launches} launches"
         if self.static is None:
             yield f"  {self.missing}"
         else:
@@ -63,21 +65,21 @@ def report(derivative: KernelDerivative | Configured, *args: object) -> Report:
     numba-cuda, ptxas and nvdisasm are, without which only the additions to shadows are listed.
     """
     configured = _configured(derivative)
-    found, kernel = _made(configured, args)
+    found, kernels = _made(configured, args)
     static, missing = None, ""
     try:
-        static = analyse(kernel.kernel)
+        static = together([analyse(k.kernel) for k in kernels])
     except NoCudaError as error:
         missing = str(error).splitlines()[0]
-    name, tape = configured.derivative.__name__, _tape(configured, kernel, args)
-    made = Report(name, static, tape, found.verdicts, missing)
+    name, tape = configured.derivative.__name__, _tape(configured, kernels[-1], args)
+    made = Report(name, static, tape, found.verdicts, missing, len(kernels))
     print(made)
     return made
 
 
 def analysed(derivative: KernelDerivative | Configured, *args: object) -> Static:
     """The numbers of a report alone.  Raises NoCudaError if a tool for them is not installed."""
-    return analyse(_made(_configured(derivative), args)[1].kernel)
+    return together([analyse(k.kernel) for k in _made(_configured(derivative), args)[1]])
 
 
 def source(derivative: KernelDerivative | Configured, *args: object) -> str:
@@ -85,17 +87,18 @@ def source(derivative: KernelDerivative | Configured, *args: object) -> str:
 
     Arguments may be given by their Numba types.
     """
-    return _made(_configured(derivative), args)[1].kernel.text
+    return "\n\n".join(k.kernel.text for k in _made(_configured(derivative), args)[1])
 
 
 def _configured(derivative: KernelDerivative | Configured) -> Configured:
     return derivative if isinstance(derivative, Configured) else derivative[USUAL]
 
 
-def _made(configured: Configured, args: Sequence[object]) -> tuple[Launched, OnDevice]:
-    derivative, known = configured.derivative, configured.launch.known()
-    found = derivative.launched(types_of(args), known)
-    return found, derivative.kernel(found, known)
+def _made(configured: Configured, args: Sequence[object]) -> tuple[Launched, list[OnDevice]]:
+    """The program, and the kernels that are launched for it."""
+    derivative, launch = configured.derivative, configured.launch
+    found = derivative.launched(types_of(args), launch.known())
+    return found, [derivative.kernel(p, launch.longer(p.more).known()) for p in found.launches]
 
 
 def _tape(configured: Configured, kernel: OnDevice, args: Sequence[object]) -> int | None:

@@ -170,3 +170,158 @@ def test_what_is_not_alone_stays_atomic():
     assert "d_s" not in atomics(broken_halves, (1, 32), x, y)  # by a barrier, not by the parts
     check(broken_halves, (1, 32), 32, 32)
     check(apart, (1, 32), 32, 32)
+
+
+# ---- global memory: gathered -------------------------------------------------------------------
+
+
+@cuda.jit
+def behind(x, y):
+    """The last thread reads an element that has no thread."""
+    i = cuda.grid(1)
+    if i < y.size:
+        y[i] = x[i] * x[i + 1] * x[i + 3]
+
+
+@cuda.jit
+def channels(u, v):
+    j, i = cuda.grid(2)
+    if i > 0 and j > 1 and i < u.shape[1] - 1 and j < u.shape[2]:
+        a, b = u[0, i, j] * u[0, i - 1, j], u[1, i, j] * u[1, i + 1, j - 2]
+        v[0, i, j] = a * b
+        v[1, i, j] = a - 2.0 * b if i % 2 == 0 else b * b
+
+
+@cuda.jit
+def walls(x, y):
+    """Borders of their own, and a step that depends on the data."""
+    i = cuda.grid(1)
+    if i >= x.size:
+        return
+    if i == 0:
+        y[i] = x[i] * x[i + 1]
+    elif i == x.size - 1:
+        y[i] = x[i] * x[i - 1]
+    elif x[i] > 1.0:
+        y[i] = x[i + 1] * x[i]
+    else:
+        for k in range(3):
+            y[i] += x[i - 1] * x[i] * k
+
+
+def launches(kernel, launch, *arrays, **options):
+    args = given(arrays, [a.copy() for a in arrays])
+    made = for_launch(nf.cuda.adjoint(kernel, **options), args, Launch.of(launch))
+    left = (s for part in made.launches for s in walk(part.program.function.block))
+    return len(made.launches), any(isinstance(s, Accumulate) and s.atomic for s in left)
+
+
+@pytest.mark.parametrize(
+    "kernel, launch, n, m",
+    [(behind, (1, 32), 35, 32), (behind, (3, 16), 35, 32), (behind, (1, 16), 35, 32),
+     (walls, (3, 16), 40, 40)],
+    ids=["all", "more", "fewer", "walls"],
+)  # fmt: skip
+def test_stencils_are_gathered(kernel, launch, n, m):
+    assert launches(kernel, launch, np.ones(n), np.ones(m), deterministic=True) == (2, False)
+    check(kernel, launch, n, m)
+
+
+def sweep(kernel, launch, arrays, transform=nf.cuda.adjoint, seed=1):
+    """Random shadows of arrays, and what they are after the adjoint, watched."""
+    rng = np.random.default_rng(seed)
+    shadows = [rng.standard_normal(a.shape) for a in arrays]
+    after = [d.copy() for d in shadows]
+    nf.cuda.emulate(transform(kernel))[launch](*map(nf.Dup, arrays, after))
+    return shadows, after
+
+
+def test_stencils_of_two_axes_and_channels():
+    u, launch = np.random.default_rng(2).uniform(0.5, 1.5, (2, 9, 11)), ((2, 3), (8, 4))
+    assert launches(channels, launch, u, u) == (2, False)
+    direction = np.random.default_rng(3).standard_normal(u.shape)
+    ahead, back = np.zeros_like(u), np.zeros_like(u)
+    for step, v in ((1e-6, ahead), (-1e-6, back)):
+        nf.cuda.emulate(channels, check=False)[launch](u + step * direction, v)
+    (du, ct), (after, left) = sweep(channels, launch, [u, np.zeros_like(u)])
+    expected = np.sum(ct * (ahead - back)) / 2e-6
+    assert np.sum((after - du) * direction) == pytest.approx(expected, rel=1e-8)
+    assert np.count_nonzero(left) == np.count_nonzero(ahead == 0.0)  # where nothing was stored
+
+
+def test_a_gathered_adjoint_is_differentiated():
+    """Forward over reverse, both of them in two launches, against differences."""
+    rng, launch = np.random.default_rng(4), (3, 16)
+    x, y, direction = rng.uniform(0.5, 1.5, 35), np.zeros(32), rng.standard_normal(35)
+
+    def gradient(at):
+        dx, dy = np.zeros(35), np.ones(32)
+        nf.cuda.emulate(nf.cuda.adjoint(behind), check=False)[launch](nf.Dup(at, dx), nf.Dup(y, dy))
+        return dx
+
+    expected = (gradient(x + 1e-6 * direction) - gradient(x - 1e-6 * direction)) / 2e-6
+    twice = nf.cuda.tangent(nf.cuda.adjoint(behind))
+    dx, moved, dy, still = np.zeros(35), np.zeros(35), np.ones(32), np.zeros(32)
+    nf.cuda.emulate(twice)[launch](
+        nf.Dup(nf.Dup(x, dx), nf.Dup(direction, moved)),
+        nf.Dup(nf.Dup(y, dy), nf.Dup(y.copy(), still)),
+    )
+    np.testing.assert_allclose(dx, gradient(x), rtol=1e-12)
+    np.testing.assert_allclose(moved, expected, rtol=1e-7, atol=1e-8)
+
+
+@cuda.jit
+def replaced(x, y):
+    """Where it is stored twice the first one gets nothing."""
+    i = cuda.grid(1)
+    if i < y.size:
+        y[i] = x[i] * x[i + 1]
+        if x[i] > 1.0:
+            y[i] = x[i] * x[i + 2]
+
+
+@cuda.jit
+def of_the_block(x, y):
+    i = cuda.grid(1)
+    if i + 1 < x.size:
+        y[i] = x[i] * x[i + 1] * cuda.threadIdx.x
+
+
+@cuda.jit
+def strided(x, y):
+    for i in range(cuda.grid(1), y.size, cuda.gridsize(1)):
+        y[i] = x[i] * x[i + 1]
+
+
+@cuda.jit
+def counted(x, y):
+    i = cuda.grid(1)
+    if i < y.size:
+        for k in range(3):
+            y[i] += x[i + k] ** 2
+
+
+@cuda.jit
+def through_shared(x, y):
+    s = cuda.shared.array(32, float64)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    s[31 - t] = x[i] * x[i + 1]
+    cuda.syncthreads()
+    y[i] = s[t] ** 2
+
+
+@cuda.jit
+def wrapping(x, y):
+    i = cuda.grid(1)
+    if i < y.size:
+        y[i] = x[i] * x[i - 1]
+
+
+@pytest.mark.parametrize(
+    "kernel", [replaced, of_the_block, strided, counted, through_shared, wrapping],
+    ids=lambda kernel: kernel.__name__,
+)  # fmt: skip
+def test_what_is_not_gathered(kernel):
+    """For each a reason why the neighbour's part cannot be computed, or its place is not known."""
+    assert launches(kernel, (1, 32), np.ones(34), np.ones(32)) == (1, True)
+    check(kernel, (1, 32), 34, 32)
