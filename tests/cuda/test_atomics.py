@@ -1,5 +1,6 @@
 """Which additions of an adjoint are plain, and that they are right: in three orders, watched."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -325,3 +326,87 @@ def test_what_is_not_gathered(kernel):
     """For each a reason why the neighbour's part cannot be computed, or its place is not known."""
     assert launches(kernel, (1, 32), np.ones(34), np.ones(32)) == (1, True)
     check(kernel, (1, 32), 34, 32)
+
+
+# ---- shared memory: loop and thread change their roles ------------------------------------------
+
+
+@cuda.jit
+def pairs(x, y):
+    """In the loop a row of the thread's own, which others must not see too early or too late."""
+    s, mine = cuda.shared.array((16, 2), float64), cuda.shared.array(16, float64)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    s[t, 0], s[t, 1] = x[i], x[i] * x[i]
+    cuda.syncthreads()
+    total, square = 0.0, x[i] ** 2
+    for _ in range(2):
+        mine[t] = 2.0 * total + square
+        for k in range(16):
+            if (k + t) % 3 > 0:
+                total += s[k, 0] * square + s[15 - k, 1] * mine[t]
+            total -= s[k, 1] * (t - k)
+        mine[t] = 0.0
+    y[i] = total
+
+
+@cuda.jit
+def table(x, y):
+    """As many rows as threads along y, and columns as along x."""
+    s = cuda.shared.array((4, 8), float64)
+    i, j = cuda.threadIdx.y, cuda.threadIdx.x
+    s[i, j] = x[8 * i + j]
+    cuda.syncthreads()
+    total = 0.0
+    for k in range(cuda.blockDim.x):
+        total += s[i, k] * x[8 * i + j] * k
+    for k in range(4):
+        total += s[k, j] ** 2 * x[8 * i + j]
+    y[8 * i + j] = total
+
+
+def test_loops_over_a_tile_are_turned():
+    assert "d_s" not in atomics(pairs, (2, 16), np.ones(32), np.ones(32))
+    check(pairs, (2, 16), 32, 32)
+    assert "d_s" not in atomics(table, (1, (8, 4)), np.ones(32), np.ones(32))
+    check(table, (1, (8, 4)), 32, 32)
+
+
+@cuda.jit
+def recurrence(x, y):
+    """What is added depends on the trips before."""
+    s = cuda.shared.array(16, float64)
+    t = cuda.threadIdx.x
+    s[t] = x[t]
+    cuda.syncthreads()
+    total = x[t]
+    for k in range(16):
+        total = math.sin(total) * s[k]
+    y[t] = total
+
+
+@cuda.jit
+def half_of_them(x, y):
+    s = cuda.shared.array(16, float64)
+    t = cuda.threadIdx.x
+    s[t] = x[t]
+    cuda.syncthreads()
+    for k in range(8):
+        y[t] += s[k] * x[t]
+
+
+@cuda.jit
+def some_come(x, y):
+    s = cuda.shared.array(16, float64)
+    t = cuda.threadIdx.x
+    s[t] = x[t]
+    cuda.syncthreads()
+    if x[t] > 1.0:
+        for k in range(16):
+            y[t] += s[k] * x[t] * k
+
+
+@pytest.mark.parametrize("kernel", [recurrence, half_of_them, some_come], ids=lambda k: k.__name__)
+def test_what_is_not_turned(kernel):
+    """A trip that another thread cannot make, or no thread for each element, or not all threads."""
+    assert "d_s" in atomics(kernel, (1, 16), np.ones(16), np.ones(16))
+    check(kernel, (1, 16), 16, 16)

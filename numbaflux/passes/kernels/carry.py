@@ -15,16 +15,19 @@ from numbaflux.ir.build import Builder, zero_of
 from numbaflux.ir.nodes import (
     Accumulate,
     Atom,
+    Barrier,
     Block,
     For,
     Function,
+    Gemm,
     If,
     Loc,
     Stmt,
+    Store,
     Var,
     While,
 )
-from numbaflux.ir.walk import blocks, regions
+from numbaflux.ir.walk import blocks, map_regions, regions
 from numbaflux.passes.dependence import Dependence
 
 Key = tuple[Atom, tuple[frozenset, ...]]  # an array and the place in it
@@ -160,3 +163,10 @@ class Carrier:
         )
         pairs = zip(sums.items(), results, strict=True)
         return made, {k: replace(p, value=r, sure=False) for (k, p), r in pairs}
+
+
+def silent(block: Block) -> Block:
+    """The block without what it does to memory."""
+    gone = Store | Accumulate | Gemm | Barrier
+    stmts = (map_regions(s, silent) for s in block.stmts if not isinstance(s, gone))
+    return replace(block, stmts=tuple(stmts))

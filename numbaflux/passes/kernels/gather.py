@@ -32,7 +32,6 @@ from numbaflux.ir.nodes import (
     Alloc,
     Atom,
     Atomic,
-    Barrier,
     Block,
     Const,
     Dim,
@@ -52,7 +51,7 @@ from numbaflux.ir.ops import EXPENSIVE, THREADS
 from numbaflux.ir.walk import blocks, clone, map_regions, walk
 from numbaflux.passes.dependence import accesses
 from numbaflux.passes.forms import ONE, Form, atom_of, form, plus
-from numbaflux.passes.kernels.carry import Carrier, Pending
+from numbaflux.passes.kernels.carry import Carrier, Pending, silent
 from numbaflux.passes.kernels.owner import Known, own
 from numbaflux.passes.kernels.signs import Signs
 from numbaflux.passes.kernels.trips import bounds
@@ -154,7 +153,7 @@ class _Gatherer(Carrier):
             if where is None or not isinstance(p.array, Var):
                 return None
             sent.append(_Sent(p.array, *where, at, p.loc))
-        block = _silent(b.block(self.fn.params, [p.value for p in sums.values()]))
+        block = silent(b.block(self.fn.params, [p.value for p in sums.values()]))
         values = simplify(replace(self.fn, block=block))
         return (values, sent) if all(map(self._again, walk(values.block))) else None
 
@@ -234,13 +233,6 @@ class _Gatherer(Carrier):
                 found[around] = block
             block = outer
         return found
-
-
-def _silent(block: Block) -> Block:
-    """The block without what it does to memory."""
-    gone = Store | Accumulate | Gemm | Barrier
-    stmts = (map_regions(s, _silent) for s in block.stmts if not isinstance(s, gone))
-    return replace(block, stmts=tuple(stmts))
 
 
 def longer(launch: Known, more: Sequence[int]) -> Known:

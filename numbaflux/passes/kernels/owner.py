@@ -43,6 +43,7 @@ from numbaflux.ir.nodes import (
 )
 from numbaflux.ir.ops import SHARED, THREADS
 from numbaflux.ir.walk import blocks, map_regions, walk
+from numbaflux.passes.alias import Aliases
 from numbaflux.passes.dependence import Access, Dependence
 from numbaflux.passes.forms import ONE, Form, plus
 from numbaflux.passes.kernels.signs import FACTS, Signs
@@ -86,6 +87,15 @@ class Owned:
 def own(fn: Function, shadows: Iterable[Var], launch: Known) -> Owned:
     """The kernel with those of its additions to `shadows` made plain that only one thread makes."""
     return _Owner(fn, launch).run(frozenset(shadows))
+
+
+def contested(fn: Function, shadows: frozenset[Var], launch: Known) -> frozenset[Var]:
+    """The shared arrays that several threads may add to one element of."""
+    owned = own(fn, shadows, launch).fn
+    alias, stmts = Aliases(owned), list(walk(owned.block))
+    found = {a for s in stmts if isinstance(s, Accumulate) and s.atomic for a in alias.of(s.array)}
+    made = (s.result for s in stmts if isinstance(s, Alloc) and s.space in SHARED)
+    return frozenset(v for v in made if v in shadows and v in found)
 
 
 class _Owner:

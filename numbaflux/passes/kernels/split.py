@@ -19,7 +19,6 @@ from numbaflux.debug import stage
 from numbaflux.ir.build import Builder
 from numbaflux.ir.nodes import (
     Accumulate,
-    Alloc,
     Atom,
     Barrier,
     Block,
@@ -30,37 +29,26 @@ from numbaflux.ir.nodes import (
     Var,
     While,
 )
-from numbaflux.ir.ops import SHARED
-from numbaflux.ir.walk import map_regions, regions, walk, within
-from numbaflux.passes.alias import Aliases
+from numbaflux.ir.walk import map_regions, regions, within
 from numbaflux.passes.dependence import Access, accesses
 from numbaflux.passes.forms import atom_of
 from numbaflux.passes.kernels.carry import Carrier, Key, Pending, Sums
-from numbaflux.passes.kernels.owner import Known, own
+from numbaflux.passes.kernels.owner import Known, contested
 from numbaflux.passes.kernels.uniform import Uniform, has_barrier
 
 
 @stage
 def split(fn: Function, shadows: frozenset[Var], launch: Known) -> Function:
     """The kernel with phases for those additions to `shadows` that need no more then."""
-    arrays = _atomic(fn, shadows, launch)
+    arrays = contested(fn, shadows, launch)
     while arrays:
         made = _Splitter(fn, arrays).root(fn.block)
         candidate = replace(fn, block=made)
-        left = arrays & _atomic(candidate, shadows, launch)
+        left = arrays & contested(candidate, shadows, launch)
         if not left:
             return candidate
         arrays -= left
     return fn
-
-
-def _atomic(fn: Function, shadows: frozenset[Var], launch: Known) -> frozenset[Var]:
-    """The shared arrays that several threads may add to one element of."""
-    owned = own(fn, shadows, launch).fn
-    alias, stmts = Aliases(owned), list(walk(owned.block))
-    found = {a for s in stmts if isinstance(s, Accumulate) and s.atomic for a in alias.of(s.array)}
-    made = (s.result for s in stmts if isinstance(s, Alloc) and s.space in SHARED)
-    return frozenset(v for v in made if v in shadows and v in found)
 
 
 class _Splitter(Carrier):

@@ -45,6 +45,7 @@ from numbaflux.passes.kernels.gather import GATHERED, gather, longer
 from numbaflux.passes.kernels.lift import lift
 from numbaflux.passes.kernels.owner import Known, Verdict, own
 from numbaflux.passes.kernels.split import split
+from numbaflux.passes.kernels.swap import swap
 from numbaflux.passes.simplify import simplify
 from numbaflux.transforms.compose import finish
 from numbaflux.transforms.inplace import dup_args, shadow_pairs
@@ -149,7 +150,8 @@ def _backward(
     sites = lost | _returned(fn)
     rerun = branches(_without_trips(_without_writes(made.function, fn), s.again))
     targets = frozenset(d for d in mine if isinstance(d, Var))
-    return _lean(made, split(rerun, targets, launch), targets, of.verdicts, launch), sites
+    rerun = split(swap(rerun, targets, launch), targets, launch)
+    return _lean(made, rerun, targets, of.verdicts, launch), sites
 
 
 def _lean(
