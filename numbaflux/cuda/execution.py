@@ -126,6 +126,9 @@ class Executor:
         self, launched: Launched, launch: Launch, args: Sequence[Any], given: Arrays | None = None
     ) -> tuple[Start, Arrays]:
         """What launches it, any number of times, and its tapes."""
+        if launched.parts:  # without tapes
+            starts = [self.ready(p, launch.longer(p.more), args)[0] for p in launched.parts]
+            return _one_after_another(starts), {}
         prepared = self.prepared(launched, launch.known())
         tapes = self._tapes(prepared, launch, args, given or {})
         start = self.machine.bind(prepared.compiled, launch, (*args, *tapes.values()))
@@ -243,6 +246,14 @@ def _stand_in(arg: Any) -> Any:
     if is_array(arg):
         return np.empty((0,) * arg.ndim, arg.dtype) if arg.dtype.kind == "f" else None
     return np.empty(0, type(arg)) if isinstance(arg, float | np.floating) else None
+
+
+def _one_after_another(starts: Sequence[Start]) -> Start:
+    def start() -> None:
+        for each in starts:
+            each()
+
+    return start
 
 
 def dtype_of(tape: Tape) -> np.dtype:
