@@ -40,6 +40,8 @@ from numbaflux.nn.activations import (
     swish,
     tanh,
 )
+from numbaflux.nn.chain import Chain
+from numbaflux.nn.files import Saved, load, save
 from numbaflux.nn.init import glorot, kaiming, orthogonal
 from numbaflux.nn.layers import Dense, dense
 from numbaflux.nn.losses import (
@@ -56,17 +58,23 @@ from numbaflux.nn.losses import (
     softmax,
 )
 from numbaflux.nn.params import Net, Param, layout, param
+from numbaflux.nn.train import History, batches, fit
 
 __all__ = [
     "FAST",
+    "Chain",
     "Dense",
+    "History",
     "Net",
     "Param",
+    "Saved",
     "activate",
+    "batches",
     "binarycrossentropy",
     "crossentropy",
     "dense",
     "elu",
+    "fit",
     "gelu",
     "glorot",
     "huber",
@@ -75,6 +83,7 @@ __all__ = [
     "kldivergence",
     "layout",
     "leakyrelu",
+    "load",
     "logitbinarycrossentropy",
     "logitcrossentropy",
     "logsumexp",
@@ -85,6 +94,7 @@ __all__ = [
     "param",
     "poisson",
     "relu",
+    "save",
     "selu",
     "sigmoid",
     "softmax",
