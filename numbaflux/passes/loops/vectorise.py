@@ -18,8 +18,8 @@ the functions differ in, an ulp.
 note [Waiting]  A statement waits for the second loop if it uses a carried value or what waits, if
 it is no work for vectors, or if it touches memory that one which waits touches, in another order.
 
-note [Trips]  A loop of few trips, known when it is compiled, LLVM takes apart into single iterations
-before it thinks of vectors: 16 times `tanh` then take five times as long.  So it is not told.
+note [Trips]  A loop of few trips, known when it is compiled, LLVM takes apart before it thinks of
+vectors: 16 times `tanh` then take five times as long.  So it is not told how many there are.
 
 note [Division]  Numba's check for a division by zero becomes one check after the first loop, where
 nobody sees how far that has come: it writes only what the function itself has made.
