@@ -6,9 +6,13 @@ Plain njit functions, so the generated source also runs, slowly, without Numba.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import lower_builtin, type_callable
 
 SMALL = 8  # matrices narrower than this are multiplied by loops, which beat BLAS's call
 ASYMPTOTIC = 15.0  # from here on the series of digamma and polygamma are exact to a few ulp
@@ -26,6 +30,26 @@ BERNOULLI = np.array(
 def gmul(x, y):
     """x * y, but 0 * y is 0 even where y is infinite or nan."""
     return x * y if x != 0 else x
+
+
+# ---- loops -------------------------------------------------------------------------------------
+
+
+def veiled(n):
+    """n, which LLVM does not know even if it is a constant: a loop of so many trips stays one."""
+    return n
+
+
+@type_callable(veiled)
+def _type_veiled(context: Any) -> Any:
+    return lambda n: types.int64 if isinstance(n, types.Integer) else None
+
+
+@lower_builtin(veiled, types.Integer)
+def _lower_veiled(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    word = ir.IntType(64)
+    n = context.cast(builder, args[0], sig.args[0], types.int64)
+    return builder.asm(ir.FunctionType(word, [word]), "", "=r,0", [n], side_effect=False)
 
 
 # ---- bits --------------------------------------------------------------------------------------

@@ -74,6 +74,9 @@ _op("clz", "runtime.clz({0})", lambda x: np.uint64(64 - int(x).bit_length()))
 _op("ffs", "runtime.ffs({0})", lambda x: np.uint64((int(x) & -int(x)).bit_length()))
 _op("brev", "runtime.brev({0})", lambda x: np.uint64(int(f"{int(x):064b}"[::-1], 2)))
 
+# A number that the compiler is not to know.
+_op("veiled", "runtime.veiled({0})", lambda n: n)
+
 # Truth.
 _op("eq", "{0} == {1}", lambda x, y: x == y, 30)
 _op("ne", "{0} != {1}", lambda x, y: x != y, 30)

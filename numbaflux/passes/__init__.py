@@ -14,6 +14,7 @@ from numbaflux.passes.loops.late import late
 from numbaflux.passes.loops.order import order
 from numbaflux.passes.loops.outward import outward
 from numbaflux.passes.loops.promote import promote
+from numbaflux.passes.loops.registers import registers
 from numbaflux.passes.loops.renew import renew
 from numbaflux.passes.loops.skip import skip
 from numbaflux.passes.loops.threads import threads
@@ -23,7 +24,7 @@ from numbaflux.passes.trim import trim
 
 # What makes derivatives fast, in this order; each does nothing where it does not apply.
 LOOP_PASSES = (
-    order, fuse, contract, gather, promote, threads, chain, skip,
+    order, fuse, contract, registers, gather, promote, threads, chain, skip,
     late, renew, unseen, assign, hoist,
 )  # fmt: skip
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from numbaflux.ir.build import Builder, array_of, full_slice
+from numbaflux.ir.build import Builder, array_of, full_slice, index
 from numbaflux.ir.nodes import (
     Accumulate,
     Alloc,
@@ -247,21 +247,45 @@ class Dependence:
         (x, _), (y, _) = self.element(a), self.element(b)
         if not self.invariant(x, loop) or not self.invariant(y, other):
             return True
-        if self.apart(x, y):
+        if self.apart(x, y) or self.disjoint(a, b):
             return False
-        return not self.tied(a, b, loop, other)
+        return self._gap(a, b, loop, other) is None
+
+    def disjoint(self, a: Access, b: Access) -> bool:
+        """Whether two accesses go to parts of one array that have no element in common.
+
+        The parts are known: what is added to a constant are counters of loops of constant trips.
+        """
+        (x, at), (y, bt) = self.element(a), self.element(b)
+        if x is not y or at is None or bt is None:
+            return False
+        spans = [(self._span(f), self._span(g)) for f, g in zip(at, bt, strict=True)]
+        return any(f and g and (f[1] < g[0] or g[1] < f[0]) for f, g in spans)
+
+    def _span(self, f: Form) -> tuple[int, int] | None:
+        """The least and the greatest value of a form that is never negative, if they are known."""
+        low = high = 0
+        for a, c in f.items():
+            loop = self.loops.get(a) if isinstance(a, Var) else None
+            count = index(2) if a == ONE else loop.count if loop else None
+            if not isinstance(count, Const):
+                return None
+            ends = c * (a == ONE), c * (int(count.value) - 1)
+            low, high = low + min(ends), high + max(ends)
+        return (low, high) if low >= 0 else None
 
     def tied(self, a: Access, b: Access, loop: For, other: For) -> bool:
         """Whether iteration i of one touches the elements that i of the other does, and no j."""
+        return self._gap(a, b, loop, other) == 0
+
+    def _gap(self, a: Access, b: Access, loop: For, other: For) -> int | None:
+        """How far iteration i of one is from i of the other, on an axis that keeps j's away."""
         (x, at), (y, bt) = self.element(a), self.element(b)
-        return (
-            x is y
-            and self.invariant(x, loop)
-            and self.invariant(y, other)
-            and at is not None
-            and bt is not None
-            and any(self._tied(f, g, loop, other) for f, g in zip(at, bt, strict=True))
-        )
+        alike = x is y and self.invariant(x, loop) and self.invariant(y, other)
+        if not alike or at is None or bt is None:
+            return None
+        gaps = [self._between(f, g, loop, other) for f, g in zip(at, bt, strict=True)]
+        return next((gap for gap in sorted((g for g in gaps if g is not None), key=abs)), None)
 
     def element(self, access: Access) -> tuple[Atom, tuple[Form, ...] | None]:
         """The array that an access goes to through views, and its place there."""
@@ -313,19 +337,26 @@ class Dependence:
         known = plain and self.nonnegative(start) and self.nonnegative(i)
         return plus(start, i) if known else None
 
-    def _tied(self, f: Form, g: Form, loop: For, other: For) -> bool:
-        """Whether two index positions are one affine form of the counter and never negative.
+    def _between(self, f: Form, g: Form, loop: For, other: For) -> int | None:
+        """How much more f is than g in one iteration; None if they may meet in different ones.
 
-        Counters of loops within may add less than a step of it: 32*k + j, with j < 32.
+        They are one affine form of the counter, never negative, but for what is less than a step:
+        a constant, and counters of loops within, as in 32*k + j, with j < 32.
         """
         k, q = loop.body.params[0], other.body.params[0]
         first, second = dict(f), dict(g)
         c = first.pop(k, 0)
-        if c == 0 or c != second.pop(q, 0) or not self.nonnegative(f):
-            return False
-        spread = self._spread(first, loop), self._spread(second, other)
-        fixed = first == second and all(self.invariant(a, other) for a in first)
-        return fixed and all(s is not None and (s == 0 or s < c) for s in spread)
+        if c == 0 or c != second.pop(q, 0) or not self.nonnegative(f) or not self.nonnegative(g):
+            return None
+        spread, others = self._spread(first, loop), self._spread(second, other)
+        rest = plus(first, second, -1)
+        gap = rest.pop(ONE, 0)
+        if spread is None or others is None or rest:
+            return None
+        if not all(self.invariant(a, other) for a in first):
+            return None
+        still = gap == spread == others == 0
+        return gap if still or max(abs(gap + spread), abs(gap - others)) < abs(c) else None
 
     def _spread(self, f: dict[Atom, int], loop: For) -> int | None:
         """How much counters of loops within `loop` add at most, which are taken out of a form.

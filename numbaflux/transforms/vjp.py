@@ -48,9 +48,12 @@ from numbaflux.ir.walk import defs, substitute, walk
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.activity import Activity
 from numbaflux.passes.counters import counters, key_of
+from numbaflux.passes.loops.afresh import afresh
 from numbaflux.passes.loops.induction import induction
 from numbaflux.passes.loops.outward import outward
+from numbaflux.passes.loops.registers import registers
 from numbaflux.passes.loops.sink import sink
+from numbaflux.passes.loops.unroll import unroll
 from numbaflux.passes.simplify import simplify
 from numbaflux.rules.table import Sym, contribution, has_partial
 from numbaflux.transforms import at_once, calls, checkpoint, custom, rewind
@@ -127,8 +130,9 @@ def sweeps(
     the seeds and add into the shadows already. note [At once]
     """
     wrt = tuple(wrt)
-    fn = accumulate(simplify(induction(simplify(fn))))
-    fn = fn if fn.kernel else sink(outward(fn))
+    fn = simplify(fn) if fn.kernel else _written_out(simplify(fn))
+    fn = accumulate(simplify(induction(fn)))
+    fn = fn if fn.kernel else afresh(sink(outward(fn)))
     which = range(len(fn.results)) if of is None else of
     outputs = [fn.results[i] for i in which if fn.results[i].type.is_float]
     marked = checkpoint.prepare(fn, wrt, outputs, repeated)
@@ -169,6 +173,13 @@ def sweeps(
         _lost(values),
         frozenset(reverse.again),
     )
+
+
+def _written_out(fn: Function) -> Function:
+    """The function with short loops unrolled, and small arrays taken apart."""
+    written = unroll(fn)
+    written = registers(written if written is fn else simplify(written))
+    return fn if written is fn else simplify(written)
 
 
 def _lost(values: Values) -> frozenset[Var]:

@@ -614,7 +614,7 @@ def test_each_thread_keeps_its_own_work_array():
     def f(x):
         total = 0.0
         for i in prange(x.size):
-            work = np.empty(2)
+            work = np.empty(20)
             work[0] = x[i]
             work[1] = work[0] * work[0]
             total += work[1] * work[0]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import numbaflux as nf
-from numbaflux import vecmath
+from numbaflux import runtime, vecmath
 from numbaflux.api import pipeline
 from numbaflux.vecmath.bits import fused
 
@@ -204,12 +204,34 @@ def test_short_known_loops_are_left_alone():
     assert "vecmath" not in nf.source(nf.value_and_grad(f), VECTOR)
 
 
-def test_it_is_faster():
+def sixteen(x):
+    s = 0.0
+    for i in range(16):
+        s += math.tanh(x[i])
+    return s
+
+
+def hundred(x):
+    s = 0.0
+    for i in range(100):
+        s += math.tanh(x[i])
+    return s
+
+
+def test_llvm_is_not_told_how_few_trips_a_loop_over_vectors_has():
+    assert "range(runtime.veiled(16))" in nf.source(nf.value_and_grad(sixteen), VECTOR)
+    assert "veiled" not in nf.source(nf.value_and_grad(hundred), VECTOR)
+    check_derivatives(sixteen, np.float64)
+    assert runtime.veiled(16) == numba.njit(lambda: runtime.veiled(16))() == 16
+
+
+@pytest.mark.parametrize("f", [total, sixteen], ids=lambda f: f.__name__)
+def test_it_is_faster(f):
     """The loop really runs over vectors: packed multiplications in the machine code."""
-    derivative = nf.value_and_grad(total)
+    derivative = nf.value_and_grad(f)
     derivative(VECTOR)
     generated = pipeline.generate(
-        "value_and_grad_total", derivative.numbaflux_program(derivative.signatures[0]), {}
+        f"value_and_grad_{f.__name__}", derivative.numbaflux_program(derivative.signatures[0]), {}
     )
     generated.function(VECTOR)
     (assembly,) = generated.function.inspect_asm().values()

@@ -39,6 +39,8 @@ from numbaflux.passes.alias import Site
 from numbaflux.passes.dependence import Access, Dependence, accesses, only_sums
 from numbaflux.passes.loops.vectorise import elementary
 
+SHORT = 64  # trips
+
 
 @stage
 def fuse(fn: Function) -> Function:
@@ -57,8 +59,10 @@ class _Touch:
 
     read: frozenset[Site]
     written: frozenset[Site]
+    how: tuple[Access, ...]
 
-    def conflicts(self, other: _Touch) -> bool:
+    def meets(self, other: _Touch) -> bool:
+        """Whether one writes to an array that the other one reads or writes."""
         return not (
             self.written.isdisjoint(other.read | other.written)
             and other.written.isdisjoint(self.read)
@@ -104,7 +108,7 @@ class _Fuser:
             return None
         late: list[Stmt] = []
         for s in between:  # what goes before must not have waited for what goes after
-            if s in before and any(self.touch(s).conflicts(self.touch(t)) for t in late):
+            if s in before and any(self.conflict(self.touch(s), self.touch(t)) for t in late):
                 return None
             late += [s] if s not in before else []
         return [*before, _joined(first, second), *after, *sums]
@@ -129,23 +133,34 @@ class _Fuser:
         wanted, touched, found = set(_operands(second)), [self.touch(second)], []
         for stmt in reversed(between):
             touch = self.touch(stmt)
-            if not wanted.isdisjoint(defs(stmt)) or any(touch.conflicts(t) for t in touched):
+            if not wanted.isdisjoint(defs(stmt)) or any(self.conflict(touch, t) for t in touched):
                 wanted.update(_operands(stmt))
                 touched.append(touch)
                 found.insert(0, stmt)
         return found
 
     def depends(self, stmt: Stmt, on: Stmt) -> bool:
-        return not set(_operands(stmt)).isdisjoint(defs(on)) or self.touch(stmt).conflicts(
-            self.touch(on)
+        return not set(_operands(stmt)).isdisjoint(defs(on)) or self.conflict(
+            self.touch(stmt), self.touch(on)
         )
 
     def touch(self, stmt: Stmt) -> _Touch:
         read: set[Site] = set()
         written: set[Site] = set()
-        for a in accesses(Block((), (stmt,))):
+        how = tuple(accesses(Block((), (stmt,))))
+        for a in how:
             (written if a.writes else read).update(self.dependence.alias.of(a.array))
-        return _Touch(frozenset(read), frozenset(written))
+        return _Touch(frozenset(read), frozenset(written), how)
+
+    def conflict(self, one: _Touch, other: _Touch) -> bool:
+        """Whether one writes to what the other one reads or writes."""
+        return one.meets(other) and any(
+            (a.writes or b.writes)
+            and self.dependence.alias.meet(a.array, b.array)
+            and not self.dependence.disjoint(a, b)
+            for a in one.how
+            for b in other.how
+        )
 
     def shared(self, first: For, second: For) -> tuple[list[Access], list[Access]]:
         """What the two loops do to memory that outlives an iteration."""
@@ -158,16 +173,21 @@ class _Fuser:
     def worthwhile(self, first: For, second: For) -> bool:
         """Whether the second loop reads or adds to what an iteration of the first has written.
 
-        A loop over vectors stays one, apart from a loop that has others within.
+        Or reads what it has read, if they are short: LLVM has no loop left to gain from.  A loop
+        over vectors stays one, apart from a loop that has others within.
         """
         inner = [not any(map(regions, loop.body.stmts)) for loop in (first, second)]
         if any(mine and not other and elementary(loop) for loop, mine, other in (
             (first, *inner), (second, *reversed(inner)),
         )):  # fmt: skip
             return False
+        short = isinstance(first.count, Const) and int(first.count.value) <= SHORT
+        alike = elementary(first) == elementary(second)
         mine, others = self.shared(first, second)
         return any(
-            a.writes and (b.sums or not b.writes) and self.dependence.tied(a, b, first, second)
+            (a.writes or (short and alike))
+            and (b.sums or not b.writes)
+            and self.dependence.tied(a, b, first, second)
             for a in mine
             for b in others
         )

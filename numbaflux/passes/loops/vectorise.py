@@ -18,6 +18,9 @@ the functions differ in, an ulp.
 note [Waiting]  A statement waits for the second loop if it uses a carried value or what waits, if
 it is no work for vectors, or if it touches memory that one which waits touches, in another order.
 
+note [Trips]  A loop of few trips, known when it is compiled, LLVM takes apart before it thinks of
+vectors: 16 times `tanh` then take five times as long.  So it is not told how many there are.
+
 note [Division]  Numba's check for a division by zero becomes one check after the first loop, where
 nobody sees how far that has come: it writes only what the function itself has made.
 """
@@ -59,6 +62,7 @@ Kept = dict[Var, tuple[Atom, Atom]]  # the array and the row where a value is ke
 
 BLOCK = 256  # iterations, whose kept values stay in the first level of cache
 FEWEST = 8  # iterations that are worth it
+MOST = 64  # iterations that LLVM would take apart. note [Trips]
 PRICE = 3  # kept values, at most, for each function over vectors
 VECTORS = set(VECTOR) | set(PLAIN)
 SCALAR = (EXPENSIVE - VECTORS) | {"floordiv", "mod", "fmod"}  # not over vectors
@@ -151,6 +155,15 @@ def _elementary(stmt: Stmt) -> bool:
 
 def _plain(type: Type) -> bool:
     return isinstance(type, Scalar) and not type.lanes
+
+
+def _veiled(b: Builder, trips: Atom) -> Atom:
+    """The number of trips, hidden from LLVM if it is small and known. note [Trips]"""
+    if not isinstance(trips, Const) or int(trips.value) > MOST:
+        return trips
+    n = Var("n", I64)
+    b.append(Prim(n, "veiled", (trips,), b.loc))
+    return n
 
 
 def _over_vectors(stmts: Iterable[Stmt]) -> tuple[Stmt, ...]:
@@ -320,6 +333,7 @@ class _Split:
         inner.stmts += _over_vectors(self.parts.quick)
         for v, (array, row) in kept.items():
             inner.store(array, [row, j], v)
+        trips = _veiled(b, trips)
         if not checks:
             loop = replace(self.loop, results=(), count=trips, inits=(), body=inner.block((j,)))
             b.append(loop)
