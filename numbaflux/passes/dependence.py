@@ -349,7 +349,7 @@ class Dependence:
         if c == 0 or c != second.pop(q, 0) or not self.nonnegative(f) or not self.nonnegative(g):
             return None
         spread, others = self._spread(first, loop), self._spread(second, other)
-        rest = plus(first, second, -1)
+        rest = dict(plus(first, second, -1))
         gap = rest.pop(ONE, 0)
         if spread is None or others is None or rest:
             return None

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from math import prod
+from typing import TypeGuard
 
 from numbaflux.debug import stage
 from numbaflux.ir.build import Builder, array_of, zero_of
@@ -52,7 +53,7 @@ def registers(fn: Function) -> Function:
     return replace(fn, block=_Registers(arrays).block(fn.block, {})) if arrays else fn
 
 
-def small(stmt: Stmt) -> bool:
+def small(stmt: Stmt) -> TypeGuard[Alloc]:
     """Whether a statement makes an array of a few numbers."""
     if not isinstance(stmt, Alloc) or stmt.space:
         return False
@@ -77,7 +78,7 @@ def place(alloc: Alloc, at: Sequence[Atom]) -> tuple[int, ...] | None:
 
 def _named(fn: Function) -> dict[Var, Alloc]:
     """The arrays that can be taken apart."""
-    made = {s.result: s for s in walk(fn.block) if isinstance(s, Alloc) and small(s)}
+    made = {s.result: s for s in walk(fn.block) if small(s)}
     if not made or fn.kernel:
         return {}
     private = Aliases(fn).private

@@ -121,8 +121,9 @@ def _around_long(loop: For) -> bool:
 
 
 def _long(stmt: Stmt) -> bool:
-    known = isinstance(stmt, For) and isinstance(stmt.count, Const)
-    return known and int(stmt.count.value) >= LONG and not any(map(regions, stmt.body.stmts))
+    if not isinstance(stmt, For) or not isinstance(stmt.count, Const):
+        return False
+    return int(stmt.count.value) >= LONG and not any(map(regions, stmt.body.stmts))
 
 
 def _index(stmt: Stmt) -> tuple[Atom, ...] | None:
