@@ -17,6 +17,7 @@ from numbaflux.api.checkpoint import checkpoint
 from numbaflux.api.custom import custom_jvp, custom_vjp, stop_gradient
 from numbaflux.api.dispatcher import source
 from numbaflux.api.memory import keep_memory
+from numbaflux.api.options import FAST
 from numbaflux.api.public import (
     adjoint,
     grad,
@@ -33,6 +34,7 @@ from numbaflux.api.public import (
 from numbaflux.api.transforms import Dup
 from numbaflux.debug import debug
 from numbaflux.errors import InternalError, NotDifferentiableError, NumbafluxError, UnsupportedError
+from numbaflux.parts import Layout
 
 if TYPE_CHECKING:
     from numbaflux import cuda
@@ -40,8 +42,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "FAST",
     "Dup",
     "InternalError",
+    "Layout",
     "NotDifferentiableError",
     "NumbafluxError",
     "UnsupportedError",

@@ -193,7 +193,7 @@ class _Hasher:
     # ---- functions -----------------------------------------------------------------------------
 
     def function(self, f: pytypes.FunctionType) -> None:
-        if _is_stable(f):
+        if _is_stable(f) and not f.__closure__:  # `optim.adam(lr=0.1)` is not `optim.adam(lr=0.2)`
             self.put("function", f"{f.__module__}.{f.__qualname__}")
             return
         self.put("function", f.__name__)

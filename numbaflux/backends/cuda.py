@@ -46,7 +46,7 @@ from numbaflux.ir.nodes import (
     Var,
     View,
 )
-from numbaflux.ir.ops import OPS, VOTES
+from numbaflux.ir.ops import OPS, PLAIN, VOTES
 from numbaflux.ir.trees import Leaf, Program
 from numbaflux.ir.walk import map_regions, substitute, uses, walk
 
@@ -127,6 +127,8 @@ class _Launchable:
                 self.env[result] = self.bytes
             case Prim(result, op, args) if op in EXPANSIONS:
                 self.env[result] = EXPANSIONS[op](b, *args)
+            case Prim(op=op) if op in PLAIN:
+                b.append(replace(stmt, op=PLAIN[op]))
             case Prim(op=op) if FORMS.get(op, OPS[op].form).startswith(FOREIGN):
                 _refuse(f"`{op}`", stmt)
             case Extern(routine=routine, args=args) if routine in VOTES:

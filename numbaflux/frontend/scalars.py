@@ -18,6 +18,7 @@ import numpy as np
 from numbaflux import vecmath
 from numbaflux.ir.build import Builder, const
 from numbaflux.ir.nodes import BOOL, I64, Atom, Const, Scalar
+from numbaflux.ir.ops import VECTOR
 
 ScalarFn = Callable[[Builder, Sequence[Atom], Scalar], Atom]
 
@@ -156,7 +157,7 @@ for _op, _keys in SAME.items():
     _means(*_keys)(_same(_op))
 for _name in vecmath.__all__:
     if _name != "pow":
-        _means(getattr(vecmath, _name))(_same(_name))
+        _means(getattr(vecmath, _name))(_same(VECTOR.get(_name, _name)))
 for _op, _keys in ROUNDINGS.items():
     _means(*_keys)(_float(_op))
 for _op, _keys in TESTS.items():
@@ -219,7 +220,7 @@ def _abs(b: Builder, args: Sequence[Atom], type: Scalar) -> Atom:
     return x if type.dtype.startswith("u") or type == BOOL else b.prim("abs", x)
 
 
-@_means(operator.pow, operator.ipow, pow, math.pow, np.power, np.float_power, vecmath.pow)
+@_means(operator.pow, operator.ipow, pow, math.pow, np.power, np.float_power)
 def _pow(b: Builder, args: Sequence[Atom], type: Scalar) -> Atom:
     x, n = convert(b, args[0], type), args[1]
     if isinstance(n, Const) and n.type.is_float and _is_small_whole(float(n.value)):
@@ -228,6 +229,9 @@ def _pow(b: Builder, args: Sequence[Atom], type: Scalar) -> Atom:
         return b.prim("pow", x, convert(b, n, type), type=type)
     whole = isinstance(n.type, Scalar) and n.type.is_int
     return b.prim("ipow", x, n if whole else convert(b, n, I64), type=type)
+
+
+_means(vecmath.pow)(_same("vec_pow"))
 
 
 def _is_small_whole(x: float) -> bool:

@@ -6,6 +6,7 @@ from numba.core import types
 
 from numbaflux.errors import UnsupportedError
 from numbaflux.frontend import convert
+from numbaflux.frontend.parts import LayoutType
 from numbaflux.frontend.values import Known, TupleValue, Value, ir_type, is_atom, tuple_parts
 from numbaflux.ir.nodes import Loc, Var
 from numbaflux.ir.trees import Fixed, Leaf, Tree, Tuple
@@ -25,6 +26,8 @@ def argument(name: str, ty: types.Type, loc: Loc) -> Tree:
             return Fixed(None)
         case types.Dispatcher():
             return Fixed(ty.dispatcher)
+        case LayoutType():
+            return Fixed(ty.layout)
         case types.StringLiteral():
             return Fixed(ty.literal_value)
         case types.Function():

@@ -9,6 +9,7 @@ from numba.core import ir, types
 
 from numbaflux.frontend import arrays, callees, containers, convert, subscripts
 from numbaflux.frontend.operators import binary, in_place, unary
+from numbaflux.frontend.parts import PartsType, part_of
 from numbaflux.frontend.values import (
     NONE,
     IterValue,
@@ -104,6 +105,8 @@ def _resolved(low: Lowering, ty: types.Type, e: ir.Expr) -> Value | None:
         return Known(ty.pymod)
     if isinstance(ty, types.Dispatcher) and e.op == "getattr":
         return Known(ty.dispatcher)
+    if isinstance(ty, types.NumberClass):  # float32, type(x)
+        return Known(ty)
     if isinstance(ty, types.Function) and e.op == "getattr":
         return Known(ty.typing_key)
     if isinstance(ty, types.NoneType) and e.op in ("cast", "getattr", "binop"):
@@ -176,6 +179,8 @@ def _cast(low: Lowering, name: str, e: ir.Expr, wish: str) -> Value:
 def _getattr(low: Lowering, name: str, e: ir.Expr, wish: str) -> Value:
     v, ty = low.get(e.value.name), low.type_of(name)
     owner = low.type_of(e.value.name)
+    if isinstance(owner, PartsType):
+        return part_of(low.b, v, owner, e.attr)
     if isinstance(v, Known):
         return low.session.lift(getattr(v.value, e.attr, None), ty, e.attr, low.loc)
     if isinstance(v, TupleValue) and v.cls is not None:

@@ -136,6 +136,8 @@ def ir_type(ty: types.Type, loc: Loc | None = None) -> Type:
             return scalar_type(ty, loc)
         case types.Array():
             return array_type(ty, loc)
+        case types.Type(vector=types.Array() as vector):  # with named parts
+            return array_type(vector, loc)
         case types.Complex():
             raise UnsupportedError(
                 f"a complex number ({ty})", loc, "derivatives are of real functions",

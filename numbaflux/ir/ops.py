@@ -236,6 +236,8 @@ for _name, _twin in VECTOR.items():
     _op(_twin, f"vecmath.{_name}({{0}})", OPS[_name].value)
 VECTOR |= {"pow": "vec_pow", "sigmoid": "sigmoid", "softplus": "softplus"}
 _op("vec_pow", "vecmath.pow({0}, {1})", np.power)
+PLAIN = {twin: name for name, twin in VECTOR.items() if twin != name}
+EXPENSIVE |= set(PLAIN)
 
 # Random draws: NumPy's state, then Python's own, which Numba keeps apart.
 _python = np.random.RandomState()

@@ -13,6 +13,7 @@ from numbaflux.passes.loops.gather import gather
 from numbaflux.passes.loops.hoist import hoist
 from numbaflux.passes.loops.late import late
 from numbaflux.passes.loops.order import order
+from numbaflux.passes.loops.outward import outward
 from numbaflux.passes.loops.promote import promote
 from numbaflux.passes.loops.renew import renew
 from numbaflux.passes.loops.skip import skip
@@ -34,7 +35,7 @@ def optimise(fn: Function) -> Function:
 
 
 def _optimise(fn: Function) -> Function:
-    fn = _settle(accumulate(simplify(fn)))
+    fn = _settle(accumulate(outward(simplify(fn))))
     for each in LOOP_PASSES:
         made = fn if skipped(each.__name__) else each(fn)
         fn = fn if made is fn else _settle(made)

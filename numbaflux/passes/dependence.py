@@ -11,7 +11,7 @@ at any moment they are as distinct as they were on entry.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,6 +24,7 @@ from numbaflux.ir.nodes import (
     Atomic,
     Block,
     Call,
+    Const,
     Custom,
     Dim,
     Extern,
@@ -37,6 +38,7 @@ from numbaflux.ir.nodes import (
     Prim,
     Print,
     Raise,
+    Reshape,
     Slice,
     Stmt,
     Store,
@@ -290,8 +292,19 @@ class Dependence:
                         found.append(self.form(item))
                 found += rest
                 return None if None in found else tuple(found)
+            case Reshape(lengths) if array_of(view.base).ndim == 1:
+                return self._raveled(lengths, at)
             case _:
                 return None
+
+    def _raveled(self, lengths: Sequence[Atom], at: tuple[Form, ...]) -> tuple[Form] | None:
+        """The place, counted in C order, in an array of constant lengths."""
+        place: Form = {}
+        for n, i in zip(lengths, at):
+            if not isinstance(n, Const) or not self.nonnegative(i):
+                return None
+            place = plus(i, place, int(n.value))
+        return (place,)
 
     def _sliced(self, item: Slice, i: Form) -> Form | None:
         if item == full_slice():
@@ -302,14 +315,32 @@ class Dependence:
         return plus(start, i) if known else None
 
     def _tied(self, f: Form, g: Form, loop: For, other: For) -> bool:
-        """Whether two index positions are one affine form of the counter and never negative."""
+        """Whether two index positions are one affine form of the counter and never negative.
+
+        Counters of loops within may add less than a step of it: 32*k + j, with j < 32.
+        """
         k, q = loop.body.params[0], other.body.params[0]
         first, second = dict(f), dict(g)
         c = first.pop(k, 0)
-        if c == 0 or c != second.pop(q, 0) or first != second:
+        if c == 0 or c != second.pop(q, 0) or not self.nonnegative(f):
             return False
-        invariant = all(self.invariant(a, loop) and self.invariant(a, other) for a in first)
-        return invariant and self.nonnegative(f)
+        spread = self._spread(first, loop), self._spread(second, other)
+        fixed = first == second and all(self.invariant(a, other) for a in first)
+        return fixed and all(s is not None and (s == 0 or s < c) for s in spread)
+
+    def _spread(self, f: dict[Atom, int], loop: For) -> int | None:
+        """How much counters of loops within `loop` add at most, which are taken out of a form.
+
+        None where something else changes, or where it is not known.
+        """
+        total = 0
+        for a in [a for a in f if not self.invariant(a, loop)]:
+            within = self.loops.get(a) if isinstance(a, Var) else None
+            count = within.count if within is not None else None
+            if not isinstance(count, Const) or f[a] < 0:
+                return None
+            total += f.pop(a) * (int(count.value) - 1)
+        return total
 
     def settled(self, load: Load) -> bool:
         """Whether the outermost loop around a load only writes, afterwards, elements further on.

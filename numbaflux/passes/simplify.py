@@ -6,7 +6,7 @@ table of available expressions.  A Load is available until something may write i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,11 +23,13 @@ from numbaflux.ir.nodes import (
     Dim,
     For,
     Function,
+    How,
     If,
     Index,
     Load,
     Prim,
     Raise,
+    Reshape,
     Slice,
     Stmt,
     Store,
@@ -76,8 +78,10 @@ class _Simplifier:
         if regions(stmt):
             self.forget(available, old)
             return self.regions(stmt, available)
-        if isinstance(stmt, Raise) and stmt.cond == Const(False, stmt.cond.type):
-            return ()
+        if isinstance(stmt, Raise):
+            passed = stmt.cond == Const(False, stmt.cond.type) or (Raise, stmt.cond) in available
+            available[Raise, stmt.cond] = stmt.cond  # it is false from here on
+            return () if passed else (stmt,)
         known = self.known(stmt, available)
         if known is not None:
             self.env[defs(stmt)[0]] = known
@@ -127,6 +131,8 @@ class _Simplifier:
                 return shape[axis]
             case View(base=base, how=Transpose(axes)):
                 return self.dim(base, axes[axis])
+            case View(how=Reshape(lengths)):
+                return lengths[axis]
             case View(base=base, how=Index(items)):
                 whole = Slice(None, None, None)
                 kept = [
@@ -284,7 +290,7 @@ def drop(stmt: If | For | While, gone: list[bool]) -> Stmt:
     return replace(stmt, results=pick(stmt.results), inits=pick(stmt.inits), body=body)
 
 
-def _atoms(values: Iterable[Atom]) -> Key:
+def _atoms(values: Iterable[Atom | None]) -> Key:
     return tuple(_const(a) if isinstance(a, Const) else a for a in values)
 
 
@@ -304,8 +310,22 @@ def _key(stmt: Stmt) -> Key | None:
             return (Dim, array, axis)
         case Load(array=array, index=index):
             return (Load, array, _atoms(index))
+        case View(result=r, base=base, how=how) if not array_of(base).grows:
+            return (View, base, type(how), *_parts(how), r.type)
         case _:
             return None
+
+
+def _parts(how: How) -> Iterator[Any]:
+    match how:
+        case Index(items):
+            for item in items:
+                one = (item.start, item.stop, item.step) if isinstance(item, Slice) else (item,)
+                yield _atoms(one)
+        case Transpose(axes):
+            yield axes
+        case Reshape(lengths):
+            yield _atoms(lengths)
 
 
 def count(fn: Function) -> int:

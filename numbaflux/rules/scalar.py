@@ -7,10 +7,13 @@ Formulas: Abramowitz & Stegun, chapters 4, 6, 7; DLMF 5.15 for the gamma family.
 
 import math
 
-from numbaflux.rules.table import call, cast, rule, where, zero
+from numbaflux.ir.ops import PLAIN
+from numbaflux.rules.table import RULES, call, cast, rule, where, zero
 
 cos, sin, cosh, sinh = call("cos"), call("sin"), call("cosh"), call("sinh")
 exp, log, sqrt = call("exp"), call("log"), call("sqrt")
+vec_cos, vec_sin, vec_cosh, vec_sinh = (call(f"vec_{n}") for n in ("cos", "sin", "cosh", "sinh"))
+vec_exp, vec_log, vec_pow = call("vec_exp"), call("vec_log"), call("vec_pow")
 pow_, ipow, sign = call("pow"), call("ipow"), call("sign")
 floor, trunc, copysign = call("floor"), call("trunc"), call("copysign")
 digamma, polygamma, sigmoid = call("digamma"), call("polygamma"), call("sigmoid")
@@ -86,6 +89,21 @@ rule("gamma", lambda x, r: r * digamma(x), guard=True)
 rule("lgamma", lambda x, r: digamma(x), guard=True)
 rule("digamma", lambda x, r: polygamma(1.0, x), guard=True)
 rule("polygamma", None, lambda n, x, r: polygamma(n + 1.0, x), guard=True)
+
+# Over vectors: the same partials, by functions over vectors where they are others.
+rule("vec_sin", lambda x, r: vec_cos(x))
+rule("vec_cos", lambda x, r: -vec_sin(x))
+rule("vec_sinh", lambda x, r: vec_cosh(x), guard=True)
+rule("vec_cosh", lambda x, r: vec_sinh(x), guard=True)
+rule("vec_erf", lambda x, r: (2.0 / math.sqrt(math.pi)) * vec_exp(-(x * x)))
+rule(
+    "vec_pow",
+    lambda x, y, r: where(y.equals(0.0), 0.0, y * vec_pow(x, y - 1.0), r),
+    lambda x, y, r: where(x.equals(0.0), 0.0, r * vec_log(x), r),
+    guard=True,
+)
+for _twin, _op in PLAIN.items():
+    RULES.setdefault(_twin, RULES[_op])
 
 # Of neural networks.
 rule("sigmoid", lambda x, r: r * sigmoid(-x))

@@ -49,6 +49,7 @@ from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.activity import Activity
 from numbaflux.passes.counters import counters, key_of
 from numbaflux.passes.loops.induction import induction
+from numbaflux.passes.loops.outward import outward
 from numbaflux.passes.loops.sink import sink
 from numbaflux.passes.simplify import simplify
 from numbaflux.rules.table import Sym, contribution, has_partial
@@ -127,7 +128,7 @@ def sweeps(
     """
     wrt = tuple(wrt)
     fn = accumulate(simplify(induction(simplify(fn))))
-    fn = fn if fn.kernel else sink(fn)
+    fn = fn if fn.kernel else sink(outward(fn))
     which = range(len(fn.results)) if of is None else of
     outputs = [fn.results[i] for i in which if fn.results[i].type.is_float]
     marked = checkpoint.prepare(fn, wrt, outputs, repeated)

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from numba import njit, types
 
+import numbaflux as nf
+from numbaflux import optim
 from numbaflux.api.fingerprint import READ_ATTRIBUTE, READ_BY_NAME, _names_read, fingerprint
 
 
@@ -64,6 +66,8 @@ def test_another_function_has_another(other):
         (njit(made("def f(x): return x")), njit(made("def f(x): return -x"))),
         (njit(made("def f(x): return x")), njit(fastmath=True)(made("def f(x): return x"))),
         (namedtuple("Point", "x y"), namedtuple("Point", "x z")),
+        (nf.Layout.of("Net", W=(2, 3)), nf.Layout.of("Net", W=(3, 2))),
+        (optim.sgd(lr=0.1), optim.sgd(lr=0.2)),
     ],
 )
 def test_globals_and_closures_count(one, other):

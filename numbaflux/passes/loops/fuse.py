@@ -37,6 +37,7 @@ from numbaflux.ir.ops import ROUTINES
 from numbaflux.ir.walk import defs, free, map_regions, regions, substitute, uses, walk, within
 from numbaflux.passes.alias import Site
 from numbaflux.passes.dependence import Access, Dependence, accesses, only_sums
+from numbaflux.passes.loops.vectorise import elementary
 
 
 @stage
@@ -155,7 +156,15 @@ class _Fuser:
         )
 
     def worthwhile(self, first: For, second: For) -> bool:
-        """Whether the second loop reads or adds to what an iteration of the first has written."""
+        """Whether the second loop reads or adds to what an iteration of the first has written.
+
+        A loop over vectors stays one, apart from a loop that has others within.
+        """
+        inner = [not any(map(regions, loop.body.stmts)) for loop in (first, second)]
+        if any(mine and not other and elementary(loop) for loop, mine, other in (
+            (first, *inner), (second, *reversed(inner)),
+        )):  # fmt: skip
+            return False
         mine, others = self.shared(first, second)
         return any(
             a.writes and (b.sums or not b.writes) and self.dependence.tied(a, b, first, second)

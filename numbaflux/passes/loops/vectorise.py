@@ -50,7 +50,7 @@ from numbaflux.ir.nodes import (
     Type,
     Var,
 )
-from numbaflux.ir.ops import EXPENSIVE, VECTOR
+from numbaflux.ir.ops import EXPENSIVE, PLAIN, VECTOR
 from numbaflux.ir.walk import defs, map_atoms, map_defs, map_regions, regions, uses, walk
 from numbaflux.passes.dependence import Access, Dependence, accesses
 from numbaflux.passes.loops.hoist import hoist
@@ -60,13 +60,14 @@ Kept = dict[Var, tuple[Atom, Atom]]  # the array and the row where a value is ke
 BLOCK = 256  # iterations, whose kept values stay in the first level of cache
 FEWEST = 8  # iterations that are worth it
 PRICE = 3  # kept values, at most, for each function over vectors
-SCALAR = (EXPENSIVE - set(VECTOR)) | {"floordiv", "mod", "fmod"}  # not over vectors
+VECTORS = set(VECTOR) | set(PLAIN)
+SCALAR = (EXPENSIVE - VECTORS) | {"floordiv", "mod", "fmod"}  # not over vectors
 
 
 @stage
 def vectorise(fn: Function) -> Function:
     """The function with elementary functions over vectors where they can be."""
-    if not any(isinstance(s, Prim) and s.op in VECTOR for s in walk(fn.block)):
+    if not any(map(_elementary, walk(fn.block))):
         return fn
     return hoist(replace(fn, block=_Vectorise(Dependence.of(fn)).block(fn.block)))
 
@@ -109,7 +110,7 @@ def _parts(dependence: Dependence, loop: For) -> _Parts | None:
         tuple(s for s in stmts if s in waiting.found),
         checks,
     )
-    functions = sum(isinstance(s, Prim) and s.op in VECTOR for s in parts.quick)
+    functions = sum(map(_elementary, parts.quick))
     early = all(c.cond not in waiting.late for c in checks)
     together = loop.parallel and bool(parts.waiting or checks)
     return parts if functions and early and not together else None
@@ -136,6 +137,16 @@ def _arithmetic(stmt: Stmt) -> bool:
             return _plain(value.type) and not array_of(array).grows
         case _:
             return isinstance(stmt, Dim)
+
+
+def elementary(loop: For) -> bool:
+    """Whether a loop has elementary functions, and enough trips to compute several at once."""
+    few = isinstance(loop.count, Const) and int(loop.count.value) < FEWEST
+    return not few and any(map(_elementary, loop.body.stmts))
+
+
+def _elementary(stmt: Stmt) -> bool:
+    return isinstance(stmt, Prim) and stmt.op in VECTORS
 
 
 def _plain(type: Type) -> bool:
@@ -249,7 +260,7 @@ class _Split:
     # ---- code ----------------------------------------------------------------------------------
 
     def loops(self) -> Sequence[Stmt]:
-        functions = sum(isinstance(s, Prim) and s.op in VECTOR for s in self.parts.quick)
+        functions = sum(map(_elementary, self.parts.quick))
         if len(self.kept) > PRICE * functions:
             return (self.loop,)
         b = Builder(self.loop.loc)

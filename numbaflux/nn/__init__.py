@@ -1,0 +1,94 @@
+"""Layers as plain functions over one flat vector of parameters: compiled, differentiable, small.
+
+>>> import numpy as np
+>>> import numba
+>>> import numbaflux as nf
+>>> from numbaflux import nn, optim
+>>> net = nn.layout("Net", l1=nn.Dense(1, 16), l2=nn.Dense(16, 1))
+>>> @numba.njit(**nn.FAST)
+... def loss(p, x, y):
+...     P = net.unpack(p)
+...     h = nn.activate(nn.tanh, nn.dense(P.l1, x))
+...     return nn.mse(nn.dense(P.l2, h), y)
+>>> step = nf.value_and_grad(loss)
+>>> update = optim.adam(lr=0.01)
+>>> @numba.njit(**nn.FAST)
+... def train(p, state, x, y, steps):
+...     value = 0.0
+...     for t in range(steps):
+...         value, g = step(p, x, y)
+...         update(p, g, state, t)
+...     return value
+>>> x = np.linspace(-3.0, 3.0, 100).reshape(-1, 1)
+>>> p = net.init(0)
+>>> bool(train(p, update.state(p), x, np.sin(x), 1000) < 1e-3)
+True
+"""
+
+from numbaflux import FAST
+from numbaflux.nn.activations import (
+    activate,
+    elu,
+    gelu,
+    identity,
+    leakyrelu,
+    mish,
+    relu,
+    selu,
+    sigmoid,
+    softplus,
+    swish,
+    tanh,
+)
+from numbaflux.nn.init import glorot, kaiming, orthogonal
+from numbaflux.nn.layers import Dense, dense
+from numbaflux.nn.losses import (
+    binarycrossentropy,
+    crossentropy,
+    huber,
+    kldivergence,
+    logitbinarycrossentropy,
+    logitcrossentropy,
+    logsumexp,
+    mae,
+    mse,
+    poisson,
+    softmax,
+)
+from numbaflux.nn.params import Net, Param, layout, param
+
+__all__ = [
+    "FAST",
+    "Dense",
+    "Net",
+    "Param",
+    "activate",
+    "binarycrossentropy",
+    "crossentropy",
+    "dense",
+    "elu",
+    "gelu",
+    "glorot",
+    "huber",
+    "identity",
+    "kaiming",
+    "kldivergence",
+    "layout",
+    "leakyrelu",
+    "logitbinarycrossentropy",
+    "logitcrossentropy",
+    "logsumexp",
+    "mae",
+    "mish",
+    "mse",
+    "orthogonal",
+    "param",
+    "poisson",
+    "relu",
+    "selu",
+    "sigmoid",
+    "softmax",
+    "softplus",
+    "swish",
+    "tanh",
+]

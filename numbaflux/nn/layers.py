@@ -1,0 +1,63 @@
+"""Dense layers: the description of their parameters, and the function.
+
+A layer is a function `layer(P, x, out=None)` of its parameters and an input; it fills `out`, or
+makes it.  An input of one dimension is a single sample, one of two a batch with a sample a row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from numbaflux import FAST
+from numbaflux.nn.params import Param
+
+
+def Dense(inputs: int, outputs: int) -> dict[str, Param]:
+    """The parameters of `dense`: W (inputs, outputs) and b (outputs,), which begins as zeros."""
+    weights = Param((inputs, outputs), fans=(inputs, outputs))
+    return {"W": weights, "b": Param((outputs,), 0.0)}
+
+
+@njit(**FAST)
+def dense(P, x, out: Any = None):
+    """out = x @ W + b, for x of shape (inputs,) or (batch, inputs).
+
+    >>> import numpy as np
+    >>> from numbaflux import nn
+    >>> net = nn.layout("Line", l=nn.Dense(1, 1))
+    >>> P = net.unpack(np.array([2.0, 1.0]))
+    >>> nn.dense(P.l, np.array([[3.0], [4.0]]))
+    array([[7.],
+           [9.]])
+    """
+    if out is None:
+        out = np.empty(x.shape[:-1] + P.b.shape, x.dtype)
+    if x.ndim == 1:
+        _dense_one(P.W, P.b, x, out)
+    else:
+        np.dot(x, P.W, out)
+        for k in range(out.shape[0]):
+            for j in range(out.shape[1]):
+                out[k, j] += P.b[j]
+    return out
+
+
+@njit(**FAST)
+def _dense_one(W: Any, b, x, out):
+    """The longer loop is the inner one: it runs over vectors."""
+    inputs, outputs = W.shape
+    if outputs < inputs:
+        for j in range(outputs):
+            s = b[j]
+            for i in range(inputs):
+                s += x[i] * W[i, j]
+            out[j] = s
+    else:
+        for j in range(outputs):
+            out[j] = b[j]
+        for i in range(inputs):
+            for j in range(outputs):
+                out[j] += x[i] * W[i, j]
