@@ -46,7 +46,6 @@ from numbaflux.frontend.values import tuple_parts
 Types = tuple[types.Type, ...]
 
 NEGATIVE = "negative dimensions not allowed"
-OTHER_SIZE = "total size of new array must be unchanged"
 TOO_BIG = (
     "array is too big; `arr.size * arr.dtype.itemsize` is larger than the maximum possible size."
 )
@@ -126,7 +125,7 @@ def greatest(*args: Any) -> Any:
 
 
 def reshaped(*args: Any) -> Any:
-    """A contiguous array under another shape, of as many elements."""
+    """A contiguous array under another shape of as many elements."""
 
 
 ARITHMETIC = (operator.add, operator.sub, operator.mul, operator.truediv)
@@ -157,11 +156,13 @@ def _shortened(stmt: Any, known: dict[str, list[Any]]) -> Sequence[Any]:
     call = stmt.value
     if call.op != "call" or call.vararg is not None:
         return (stmt,)
-    fn, owner = _function(call.func, known)
+    fn = _function(call.func, known)
     if fn is None or any(name != "dtype" for name, _ in call.kws):
         return (stmt,)
     callee = ir.Var(stmt.target.scope, f"{call.func.name}.short", call.loc)
-    args = [*owner, *call.args, *(value for _, value in call.kws)]
+    args = [*call.args, *(value for _, value in call.kws)]
+    if fn is reshaped:
+        args.insert(0, _only(call.func, known).value)
     named = ir.Assign(ir.Global(fn.__name__, fn, call.loc), callee, call.loc)
     new = ir.Assign(ir.Expr.call(callee, args, (), call.loc), stmt.target, stmt.loc)
     known[callee.name] = [named.value]
@@ -169,21 +170,17 @@ def _shortened(stmt: Any, known: dict[str, list[Any]]) -> Sequence[Any]:
     return named, new
 
 
-def _function(callee: Any, known: Mapping[str, list[Any]]) -> tuple[Any, Sequence[Any]]:
-    """Ours for what is called, a global, an attribute of NumPy's or a method of an array's.
-
-    And the array, if it is a method.
-    """
+def _function(callee: Any, known: Mapping[str, list[Any]]) -> Any:
+    """Ours for what is called, a global or an attribute of NumPy's."""
     found = _only(callee, known)
     if isinstance(found, ir.Global):
-        return (SHORTER[found.value] if found.value is min or found.value is max else None), ()
+        return SHORTER[found.value] if found.value is min or found.value is max else None
     if isinstance(found, ir.Expr) and found.op == "getattr":
         owner = _only(found.value, known)
         if isinstance(owner, ir.Global) and owner.value is np:
-            return SHORTER.get(getattr(np, found.attr, None)), ()
-        if found.attr == "reshape":
-            return reshaped, (found.value,)
-    return None, ()
+            return SHORTER.get(getattr(np, found.attr, None))
+        return reshaped if found.attr == "reshape" else None
+    return None
 
 
 def _only(name: Any, known: Mapping[str, list[Any]]) -> Any:
@@ -245,7 +242,8 @@ def _typed(fn: Any, of: Any) -> None:
         key = fn
 
         def generic(self, args: Types, kws: Mapping[str, Any]) -> Any:
-            return signature(of(self.context, *args), *args)
+            made = of(self.context, *args)
+            return None if made is None else signature(made, *args)
 
     infer_global(fn)(Template)
 
@@ -258,11 +256,11 @@ def _array(context: Any, shape: types.Type, dtype: types.Type = types.float64) -
     return types.Array(element, ndim, "C")
 
 
-def _reshaped(context: Any, array: types.Type, shape: types.Type) -> types.Array:
+def _under(context: Any, array: types.Array, shape: types.Type) -> types.Array | None:
     del context
-    assert isinstance(array, types.Array) and array.is_c_contig
     parts = tuple_parts(shape)
-    return array.copy(ndim=1 if parts is None else len(parts[0]))
+    ndim = 1 if parts is None else len(parts[0])
+    return array.copy(ndim=ndim) if array.layout == "C" else None
 
 
 def _number(context: Any, a: types.Type, b: types.Type) -> types.Type:
@@ -271,9 +269,9 @@ def _number(context: Any, a: types.Type, b: types.Type) -> types.Type:
 
 for _fn in (empty, zeros):
     _typed(_fn, _array)
+_typed(reshaped, _under)
 for _fn in (least, greatest):
     _typed(_fn, _number)
-_typed(reshaped, _reshaped)
 
 
 @lower_builtin(least, types.Any, types.Any)
@@ -302,52 +300,55 @@ def _lower_zeros(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 @lower_builtin(reshaped, types.Array, types.Any)
 def _lower_reshaped(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    """A view, whose shape is constant where it is written so: Numba's own forgets that.
+
+    That there are as many elements as before has been checked; two lengths may be negative yet.
+    """
     old = make_array(sig.args[0])(context, builder, args[0])
-    form = _Form(context, builder, sig.return_type, sig.args[1], args[1])
-    bytes_before = builder.mul(old.nitems, form.itemsize)
-    other = builder.or_(form.negative, form.too_big)
-    other = builder.or_(other, builder.icmp_unsigned("!=", bytes_before, form.size))
-    with builder.if_then(other, likely=False):
-        context.call_conv.return_user_exc(builder, ValueError, (OTHER_SIZE,))
-    new = make_array(sig.return_type)(context, builder)
-    populate_array(new, old.data, form.dims, form.strides, form.itemsize, old.meminfo, old.parent)
-    return impl_ret_borrowed(context, builder, sig.return_type, new._getvalue())
+    ty = sig.return_type
+    dims = _lengths(context, builder, sig.args[1], args[1])
+    strides = []
+    negative = cgutils.false_bit
+    for dim in dims:
+        negative = builder.or_(negative, builder.icmp_signed("<", dim, cgutils.intp_t(0)))
+    with builder.if_then(negative, likely=False):
+        context.call_conv.return_user_exc(builder, ValueError, (NEGATIVE,))
+    size = old.itemsize
+    for dim in reversed(dims):
+        strides.insert(0, size)
+        size = builder.mul(size, dim)
+    array = make_array(ty)(context, builder)
+    populate_array(array, old.data, dims, strides, old.itemsize, old.meminfo, old.parent)
+    return impl_ret_borrowed(context, builder, ty, array._getvalue())
 
 
-class _Form:
-    """Lengths and strides of a C array, its bytes, and whether there can be no such array."""
-
-    def __init__(
-        self, context: Any, builder: Any, ty: types.Array, shape_type: Any, shape: Any
-    ) -> None:
-        single = isinstance(shape_type, types.Integer)
-        given = [shape_type] if single else [*shape_type]
-        dims = [shape] if single else cgutils.unpack_tuple(builder, shape, ty.ndim)
-        self.dims = [context.cast(builder, d, t, types.intp) for d, t in zip(dims, given)]
-        self.size = self.itemsize = cgutils.intp_t(get_itemsize(context, ty))
-        self.strides: list[Any] = []
-        self.too_big = self.negative = cgutils.false_bit
-        for dim in reversed(self.dims):
-            self.strides.insert(0, self.size)
-            product = builder.smul_with_overflow(self.size, dim)
-            self.size = builder.extract_value(product, 0)
-            self.too_big = builder.or_(self.too_big, builder.extract_value(product, 1))
-            below = builder.icmp_signed("<", dim, cgutils.intp_t(0))
-            self.negative = builder.or_(self.negative, below)
+def _lengths(context: Any, builder: Any, ty: Any, shape: Any) -> list[Any]:
+    single = isinstance(ty, types.Integer)
+    given = [ty] if single else [*ty]
+    dims = [shape] if single else cgutils.unpack_tuple(builder, shape, len(given))
+    return [context.cast(builder, d, t, types.intp) for d, t in zip(dims, given)]
 
 
 def _allocate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     """A new array, with NumPy's errors for a shape that cannot be."""
     ty = sig.return_type
-    form = _Form(context, builder, ty, sig.args[0], args[0])
-    for wrong, message in ((form.negative, NEGATIVE), (form.too_big, TOO_BIG)):
+    dims = _lengths(context, builder, sig.args[0], args[0])
+    size = itemsize = cgutils.intp_t(get_itemsize(context, ty))
+    strides = []
+    too_big, negative = cgutils.false_bit, cgutils.false_bit
+    for dim in reversed(dims):
+        strides.insert(0, size)
+        product = builder.smul_with_overflow(size, dim)
+        size = builder.extract_value(product, 0)
+        too_big = builder.or_(too_big, builder.extract_value(product, 1))
+        negative = builder.or_(negative, builder.icmp_signed("<", dim, cgutils.intp_t(0)))
+    for wrong, message in ((negative, NEGATIVE), (too_big, TOO_BIG)):
         with builder.if_then(wrong, likely=False):
             context.call_conv.return_user_exc(builder, ValueError, (message,))
     align = context.get_preferred_array_alignment(ty.dtype)
-    meminfo = context.nrt.meminfo_alloc_aligned(builder, form.size, align)
+    meminfo = context.nrt.meminfo_alloc_aligned(builder, size, align)
     array = make_array(ty)(context, builder)
     data = context.nrt.meminfo_data(builder, meminfo)
     pointer = context.get_data_type(ty.dtype).as_pointer()
-    data = builder.bitcast(data, pointer)
-    populate_array(array, data, form.dims, form.strides, form.itemsize, meminfo)
+    populate_array(array, builder.bitcast(data, pointer), dims, strides, itemsize, meminfo)
     return array

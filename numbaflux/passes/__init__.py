@@ -4,6 +4,7 @@ from numbaflux.debug import skipped
 from numbaflux.ir.nodes import Function
 from numbaflux.ir.walk import everywhere
 from numbaflux.passes.accumulate import accumulate
+from numbaflux.passes.loops.afresh import afresh
 from numbaflux.passes.loops.assign import assign
 from numbaflux.passes.loops.chain import chain
 from numbaflux.passes.loops.contract import contract
@@ -25,7 +26,7 @@ from numbaflux.passes.trim import trim
 # What makes derivatives fast, in this order; each does nothing where it does not apply.
 LOOP_PASSES = (
     order, fuse, contract, registers, gather, promote, threads, chain, skip,
-    late, renew, unseen, assign, hoist,
+    late, renew, afresh, unseen, assign, hoist,
 )  # fmt: skip
 
 

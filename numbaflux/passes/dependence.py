@@ -153,12 +153,13 @@ class Dependence:
 
     def shape(self, b: Builder, array: Atom) -> tuple[Atom, ...]:
         """The lengths of an array: those it was allocated with, where that is known."""
-        known = self._shape(array)
+        known = self.shape_of(array)
         if known is not None:
             return known
         return tuple(b.dim(array, axis) for axis in range(array_of(array).ndim))
 
-    def _shape(self, array: Atom) -> tuple[Atom, ...] | None:
+    def shape_of(self, array: Atom) -> tuple[Atom, ...] | None:
+        """The lengths an array was allocated with, if they are known."""
         stmt = self.places.definition.get(array) if isinstance(array, Var) else None
         if isinstance(stmt, Alloc):
             return stmt.shape
@@ -167,7 +168,7 @@ class Dependence:
         loop, _ = self.places.around[self.places.home[array]]
         assert isinstance(loop, For | While)
         cycle = self.places.permuted(array) or ()
-        shapes = [self._shape(loop.inits[i]) for i, _ in cycle]
+        shapes = [self.shape_of(loop.inits[i]) for i, _ in cycle]
         first = shapes[0]
         if first is None or any(s is None for s in shapes):
             return None

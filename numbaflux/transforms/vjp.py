@@ -48,7 +48,7 @@ from numbaflux.ir.walk import defs, substitute, walk
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.activity import Activity
 from numbaflux.passes.counters import counters, key_of
-from numbaflux.passes.loops.afresh import afresh
+from numbaflux.passes.loops.anew import anew
 from numbaflux.passes.loops.induction import induction
 from numbaflux.passes.loops.outward import outward
 from numbaflux.passes.loops.registers import registers
@@ -132,7 +132,7 @@ def sweeps(
     wrt = tuple(wrt)
     fn = simplify(fn) if fn.kernel else _written_out(simplify(fn))
     fn = accumulate(simplify(induction(fn)))
-    fn = fn if fn.kernel else afresh(sink(outward(fn)))
+    fn = fn if fn.kernel else anew(sink(outward(fn)))
     which = range(len(fn.results)) if of is None else of
     outputs = [fn.results[i] for i in which if fn.results[i].type.is_float]
     marked = checkpoint.prepare(fn, wrt, outputs, repeated)

@@ -325,6 +325,125 @@ def test_shadows_are_not_carried_forward(f):
     assert [s for s in fn.block.stmts[:made] if isinstance(s, For)]
 
 
+# ---- work arrays that a trip fills again and again ----------------------------------------------
+
+
+def stages(x, steps, m):
+    """The first element apart: it is cleared apart too."""
+    n = len(x)
+    y, slope, between = x.copy(), np.empty(n), np.empty(n)
+    for _ in range(steps):
+        slope[0] = x[0] * y[0]
+        for i in range(n - 1):
+            slope[i + 1] = x[i + 1] * y[i]
+        for i in range(n):
+            between[i] = y[i] - 0.5 * slope[i]
+        slope[0] = x[0] * between[0]
+        for i in range(n - 1):
+            slope[i + 1] = x[i + 1] * between[i]
+        for i in range(n):
+            between[i] = y[i] * slope[i]
+        for i in range(n - 1):
+            y[i + 1] += 0.1 * between[i] * between[i]
+    return np.sum(y * y)
+
+
+def of_two_elements(x, steps, m):
+    n = len(x)
+    y, slope = x.copy(), np.empty(n)
+    for _ in range(steps):
+        slope[0] = x[0] * y[0]
+        slope[1] = x[0] * x[1]
+        for i in range(n - 2):
+            slope[i + 2] = x[i + 1] * y[i]
+        for i in range(n):
+            y[i] += 0.1 * slope[i]
+    return np.sum(y * y)
+
+
+def not_so_far(x, steps, m):
+    """A number of trips that is not the array's length, and may be less than none."""
+    n = len(x)
+    y, slope = x.copy(), np.zeros(n)
+    for _ in range(steps):
+        slope[0] = x[0] * y[0] * slope[0] + x[1]
+        for i in range(m):
+            slope[i + 1] = x[i + 1] * y[i]
+        for i in range(m + 1):
+            y[i] += 0.1 * slope[i]
+        y[0] += slope[0]
+    return np.sum(y * y)
+
+
+def with_a_gap(x, steps, m):
+    n = len(x)
+    y, slope = x.copy(), x.copy()
+    for _ in range(steps):
+        slope[0] = x[0] * y[0]
+        for i in range(n - 2):
+            slope[i + 2] = x[i + 1] * y[i]
+        for i in range(n):
+            y[i] += 0.1 * slope[i] * slope[i]
+    return np.sum(y * y)
+
+
+def read_in_between(x, steps, m):
+    n = len(x)
+    y, slope = x.copy(), np.empty(n)
+    for _ in range(steps):
+        slope[0] = x[0] * y[0]
+        y[0] += slope[0] * slope[0]
+        for i in range(n - 1):
+            slope[i + 1] = x[i + 1] * y[i] + slope[i]
+        for i in range(n):
+            y[i] += 0.1 * slope[i]
+    return np.sum(y * y)
+
+
+def of_a_part(x, steps, m):
+    """What is added to the work array's shadow goes beyond what has been cleared."""
+    n = len(x)
+    y, work = x.copy(), x.copy()
+    for _ in range(steps):
+        for i in range(n - 2):
+            work[i] = x[i] * y[i + 1]
+        for i in range(n):
+            y[i] += 0.1 * work[i] * work[i]
+    return np.sum(y * y)
+
+
+STORED = {stages: 3, of_two_elements: 1, not_so_far: 0, with_a_gap: 0, read_in_between: 0}
+STORED |= {of_a_part: 0}
+
+
+@pytest.mark.parametrize("f", STORED)
+def test_work_arrays(f):
+    for n, steps, m in ((2, 2, 1), (3, 0, 2), (3, 1, -1), (4, 3, -4), (6, 2, 5)):
+        check(f, RNG.random(n) + 0.1, steps, m)
+
+
+@pytest.mark.parametrize("f", STORED)
+def test_which_work_arrays_are_stored_to(f):
+    x = RNG.random(5)
+    with nf.debug(skip="renew,afresh,unseen,assign"):
+        before = gradient(f, x, 3, 2)
+    with nf.debug(skip="unseen,assign"):
+        after = gradient(f, x, 3, 2)
+    assert _sums(before) - _sums(after) == STORED[f]
+
+
+def _sums(fn: Function) -> int:
+    return sum(isinstance(s, Accumulate) for s in walk(fn.block))
+
+
+def test_zeros_of_a_trip_that_nobody_sees():
+    """The shadow of `between` is stored to and read twice a trip, and left as it is."""
+    fn = gradient(stages, RNG.random(5), 3, 2)
+    sweep = [s for s in loops(fn) if any(isinstance(t, For) for t in s.body.stmts)][-1]
+    zeros = [nest for nest, array in clearing(sweep.body) if array.name == "d_between"]
+    assert len(zeros) == 2  # of the last element, which no other adds to
+
+
 # ---- zeros that nobody sees --------------------------------------------------------------------
 
 

@@ -463,6 +463,15 @@ def test_which_loops_are_skipped(name, skipped):
     assert any(isinstance(s, For) for arm in arms for s in arm.stmts) == skipped
 
 
+def test_a_loop_is_skipped_where_a_later_trip_took_it_all():
+    """Not only where the minimum was another's: also where it was one's own, but not to the end."""
+    f, args = SKIPPED["nearest"]
+    stmts = list(walk(gradient(f, *args).block))
+    (guard,) = (s.cond for s in stmts if isinstance(s, If) and s.then.stmts)
+    (asked,) = (s for s in stmts if isinstance(s, Prim) and s.result is guard)
+    assert asked.op == "ne" and asked.args[1] == Const(0.0)
+
+
 # ---- assign ------------------------------------------------------------------------------------
 
 

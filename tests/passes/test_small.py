@@ -1,4 +1,4 @@
-"""Small arrays and short loops: unroll, registers, afresh, outward, and what of them fuse joins."""
+"""Small arrays and short loops: unroll, registers, anew, outward, and what of them fuse joins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numba import njit, prange
 from numbaflux.ir.nodes import Alloc, For, Function, Load
 from numbaflux.ir.walk import regions, walk
 from numbaflux.passes import optimise
-from numbaflux.passes.loops.afresh import afresh
+from numbaflux.passes.loops.anew import anew
 from numbaflux.passes.loops.outward import outward
 from numbaflux.passes.loops.registers import registers
 from numbaflux.passes.loops.sink import sink
@@ -300,7 +300,7 @@ def test_parts_that_lie_apart_are_known_to():
     check_transforms(read(beside, *args), list(args), order=2)
 
 
-# ---- afresh ------------------------------------------------------------------------------------
+# ---- anew ------------------------------------------------------------------------------------
 
 
 def filled_twice(x, last, first):
@@ -318,8 +318,8 @@ def filled_twice(x, last, first):
 
 
 def again(f, *args) -> int:
-    """How many arrays `afresh` makes of one."""
-    return len(allocs(afresh(sink(simplify(read(f, *args))))))
+    """How many arrays `anew` makes of one."""
+    return len(allocs(anew(sink(simplify(read(f, *args))))))
 
 
 def test_what_is_filled_anew_is_a_new_array():

@@ -13,20 +13,18 @@ from numbaflux.ir.walk import within
 from numbaflux.passes.dependence import Dependence
 from numbaflux.passes.forms import ONE, Form, atom_of, plus
 
+Margins = tuple[tuple[int, int], ...]  # below and above, on each axis
+
 
 @dataclass(frozen=True, slots=True)
-class Box:
-    """array[low + k, ..] for 0 <= k < count, on each axis.
+class Part:
+    """array[low + k, ..] for 0 <= k < count, on each axis."""
 
-    An iteration of the nest touches one element; `stmt` is the first or last that is done to it.
-    """
-
-    stmt: Store | Accumulate
     low: tuple[int, ...]
     counts: tuple[Form, ...]
 
-    def margins(self, inner: Box) -> tuple[tuple[int, int], ...] | None:
-        """How far an inner box is from this one, below and above on each axis, if it is known."""
+    def margins(self, inner: Part) -> Margins | None:
+        """How far an inner part is from this one, below and above on each axis, if it is known."""
         found = []
         for low, n, inner_low, m in zip(self.low, self.counts, inner.low, inner.counts):
             gap = plus(n, m, -1)
@@ -36,6 +34,16 @@ class Box:
                 return None
             found.append((below, above))
         return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Box(Part):
+    """The part of an array that a nest visits, an element an iteration.
+
+    `stmt` is the first or last that is done to an element.
+    """
+
+    stmt: Store | Accumulate
 
 
 def box(dependence: Dependence, nest: Stmt, touching: Sequence[Stmt], last: bool) -> Box | None:
@@ -68,7 +76,7 @@ def box(dependence: Dependence, nest: Stmt, touching: Sequence[Stmt], last: bool
             return None
         if other.array is not found.array or [dependence.form(i) for i in other.index] != place:
             return None
-    return Box(found, low, tuple(counts[k] for k in order if k is not None))
+    return Box(low, tuple(counts[k] for k in order if k is not None), found)
 
 
 def named(dependence: Dependence, stmt: Stmt, array: Var, last: bool) -> Box | None:
@@ -95,8 +103,8 @@ def stores_zero(stmt: Stmt) -> TypeGuard[Store]:
     return stmt.value == zero_of(stmt.value.type)
 
 
-def clear(b: Builder, array: Atom, outer: Box, margins: Sequence[tuple[int, int]]) -> None:
-    """Zeros into the margins of a box.
+def clear(b: Builder, array: Atom, outer: Part, margins: Margins) -> None:
+    """Zeros into the margins of a part.
 
     A nest for each axis: near its ends, between the margins of the axes before, anywhere on those
     after. An index that could be negative would keep LLVM from vectorising what follows.
@@ -121,8 +129,8 @@ def clear(b: Builder, array: Atom, outer: Box, margins: Sequence[tuple[int, int]
             b.store(array, place, zero)
 
 
-def clear_all(b: Builder, array: Atom, outer: Box) -> None:
-    """Zeros into a box."""
+def clear_all(b: Builder, array: Atom, outer: Part) -> None:
+    """Zeros into a part."""
     with b.each([atom_of(b, form) for form in outer.counts]) as k:
         place = [b.add(i, index(low)) for i, low in zip(k, outer.low)]
         b.store(array, place, zero_of(array_of(array).element))

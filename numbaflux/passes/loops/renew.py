@@ -26,13 +26,24 @@ from numbaflux.ir.nodes import (
     Block,
     For,
     Function,
+    Load,
     Stmt,
     Store,
     Var,
 )
 from numbaflux.ir.walk import map_regions, regions
 from numbaflux.passes.dependence import Dependence
-from numbaflux.passes.loops.boxes import Box, clear, clear_all, clearing, named, stores_zero
+from numbaflux.passes.forms import ONE, plus
+from numbaflux.passes.loops.boxes import (
+    Box,
+    Margins,
+    Part,
+    clear,
+    clear_all,
+    clearing,
+    named,
+    stores_zero,
+)
 
 
 @stage
@@ -48,19 +59,19 @@ def renew(fn: Function) -> Function:
 
 @dataclass(frozen=True, slots=True)
 class _Renewal:
-    """An array cleared for the next trip of a loop, which then adds to it.
+    """An array of which the part `cleared` is zeros for the next trip of a loop, made by `zeros`.
 
-    `cleared` in the statement `last`; it is `array` for the next trip, where `first` adds to the
-    box `added`. `after`: what it is after the loop.
+    It is `array` for the next trip, where `first` adds to the box `added`. `after`: what it is
+    after the loop.
     """
 
     loop: For
-    last: Stmt
-    cleared: Box
+    zeros: tuple[Store, ...]
+    cleared: Part
     array: Var
     first: Stmt
     added: Box
-    margins: tuple[tuple[int, int], ...]
+    margins: Margins
     after: Atom
 
 
@@ -83,10 +94,14 @@ def _renewal(
     """How an array that `last` clears is renewed by the next trip, None if it is not."""
     stmts = loop.body.stmts
     outer = named(dependence, last, cleared, last=True)
-    later = stmts[stmts.index(last) + 1 :]
-    if outer is None or not stores_zero(outer.stmt) or _touched(dependence, later, cleared):
+    if outer is None or not stores_zero(outer.stmt):
         return None
-    if not all(dependence.invariant(a, loop) for n in outer.counts for a in n):
+    later = stmts[stmts.index(last) + 1 :]
+    zeros = _zeros(dependence, later, cleared, outer)
+    if zeros is None or not all(dependence.invariant(a, loop) for n in outer.counts for a in n):
+        return None
+    whole = _whole(dependence, cleared, outer, len(zeros) - 1)
+    if whole is None:
         return None
     name = _next_trip(dependence, loop, cleared)
     if name is None or not _zero_before(dependence, before, name.initial):
@@ -97,10 +112,48 @@ def _renewal(
     inner = named(dependence, first, name.array, last=False)
     if inner is None or not isinstance(inner.stmt, Accumulate):
         return None
-    margins = outer.margins(inner)
+    margins = whole.margins(inner)
     if margins is None:
         return None
-    return _Renewal(loop, last, outer, name.array, first, inner, margins, name.after)
+    return _Renewal(loop, zeros, whole, name.array, first, inner, margins, name.after)
+
+
+def _whole(dependence: Dependence, array: Var, outer: Box, below: int) -> Part | None:
+    """A box with so many elements below it, if it ends where the array does.
+
+    The elements below are there, and so it has no negative length.
+    """
+    if not below:
+        return outer
+    low, count = outer.low[0] - below, plus(outer.counts[0], {ONE: below})
+    shape = dependence.shape_of(array)
+    if shape is None or dependence.form(shape[0]) != plus(count, {ONE: low}):
+        return None
+    return Part((low,), (count,))
+
+
+def _zeros(
+    dependence: Dependence, later: Sequence[Stmt], array: Var, outer: Box
+) -> tuple[Store, ...] | None:
+    """What clears a box, and then the elements of a vector just below it, one by one.
+
+    None if anything else is done to the array afterwards.
+    """
+    found, low = [outer.stmt], outer.low[0]
+    for stmt in later:
+        for s in dependence.touching(stmt, array):
+            if s is not stmt or not isinstance(s, Load | Store) or s.array is not array:
+                return None
+            place = [dependence.form(i) for i in s.index]
+            at = place[0].get(ONE, 0)
+            if len(place) > 1 or not set(place[0]) <= {ONE} or not 0 <= at < low:
+                return None
+            if isinstance(s, Store):
+                if not stores_zero(s) or at != low - 1:
+                    return None
+                found.append(s)
+                low = at
+    return tuple(s for s in found if isinstance(s, Store))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +184,6 @@ def _zero_before(dependence: Dependence, before: Sequence[Stmt], array: Atom) ->
     return False
 
 
-def _touched(dependence: Dependence, stmts: Sequence[Stmt], array: Var) -> bool:
-    return any(dependence.touching(s, array) for s in stmts)
-
-
 def _rewritten(block: Block, found: _Renewal) -> Block:
     b = Builder(found.loop.loc)
     for stmt in block.stmts:
@@ -152,7 +201,7 @@ def _body(found: _Renewal) -> Block:
     add = found.added.stmt
     changed: dict[Stmt, tuple[Stmt, ...]] = {
         add: (Store(add.array, add.index, add.value, add.loc),),
-        found.cleared.stmt: (),
+        **dict.fromkeys(found.zeros, ()),
     }
 
     def visit(block: Block) -> Block:
@@ -162,5 +211,6 @@ def _body(found: _Renewal) -> Block:
     for stmt in found.loop.body.stmts:
         if stmt is found.first:
             clear(b, found.array, found.cleared, found.margins)
-        b.append(map_regions(stmt, visit))
+        for s in changed.get(stmt, (map_regions(stmt, visit),)):
+            b.append(s)
     return replace(found.loop.body, stmts=tuple(b.stmts))

@@ -1,12 +1,14 @@
 """Loops of the reverse sweep that only pass zeros on are not run.
 
 The cotangent of `min`, `max` or a choice goes to one side, the other gets 0.  A loop that does
-nothing but scale it and add it up runs under the same condition.
+nothing but scale it and add it up runs where it is not 0: what came from further on may have been
+made 0 already, and mostly has, where a minimum over many is taken.
 
     d = d_nearest if c else 0.0           d = d_nearest if c else 0.0
-    for k in range(n):              →     if c:
+    for k in range(n):              →     if d != 0.0:
         d_x[k] += d * x[k]                    for k in range(n): d_x[k] += d * x[k]
 
+Several such cotangents, or lanes of one, are not looked at: the loop runs under the condition c.
 A cotangent of 0 stays 0, even where it would meet an infinite partial.
 """
 
@@ -15,8 +17,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from numbaflux.debug import stage
-from numbaflux.ir.build import Builder
+from numbaflux.ir.build import Builder, const
 from numbaflux.ir.nodes import (
+    BOOL,
     Accumulate,
     Atom,
     Block,
@@ -27,6 +30,7 @@ from numbaflux.ir.nodes import (
     If,
     Load,
     Prim,
+    Scalar,
     Stmt,
     Var,
     View,
@@ -60,7 +64,8 @@ class _Skip:
                     chosen[r] = c, False
                 case For(reverse=True) if (found := _condition(stmt, chosen)) is not None:
                     self.changed = True
-                    stmts += _under(*found, stmt)
+                    passed = [v for v in free(stmt.body) if chosen.get(v) == found]
+                    stmts += _under(*found, passed, stmt)
                     continue
                 case _:
                     pass
@@ -81,11 +86,16 @@ def _condition(loop: For, chosen: dict[Var, tuple[Atom, bool]]) -> tuple[Atom, b
     return None
 
 
-def _under(condition: Atom, when: bool, loop: For) -> list[Stmt]:
-    """The loop under a condition."""
+def _under(condition: Atom, when: bool, passed: list[Var], loop: For) -> list[Stmt]:
+    """The loop under a condition; `passed`: what is 0 without it, and makes the loop do nothing."""
     b = Builder(loop.loc)
-    if not when:
-        condition = b.prim("not", condition)
+    match passed:
+        case [Var(type=Scalar(lanes=0)) as only]:
+            condition = b.prim("ne", only, const(0, only.type), type=BOOL)
+        case _ if not when:
+            condition = b.prim("not", condition)
+        case _:
+            pass
     inner = tuple(Var(r.name, r.type) for r in loop.results)
     then = Block((), (replace(loop, results=inner),), inner)
     b.append(If(loop.results, condition, then, Block((), (), loop.inits), loop.loc))

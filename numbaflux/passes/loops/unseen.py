@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from numbaflux.debug import stage
 from numbaflux.ir.nodes import Alloc, Block, Function, Stmt
-from numbaflux.ir.walk import map_regions, walk
+from numbaflux.ir.walk import blocks, map_regions, walk
 from numbaflux.passes.dependence import Dependence, accesses
 from numbaflux.passes.loops.boxes import clearing, named, stores_zero
 
@@ -30,16 +30,23 @@ def unseen(fn: Function) -> Function:
 
 
 def _unseen(dependence: Dependence, fn: Function) -> set[Stmt]:
-    """Stores of zeros in the outermost nests, each the last thing done to its element."""
+    """Stores of zeros in the outermost nests of a block that has made the array for itself.
+
+    Each is the last thing done to its element.
+    """
     alias = dependence.alias
-    own = {s.result for s in walk(fn.block) if isinstance(s, Alloc)}
-    seen = {site for a in fn.results for site in alias.of(a) | alias.held(a)}
     found: set[Stmt] = set()
-    for stmt in reversed(fn.block.stmts):
-        for nest, array in clearing(Block((), (stmt,))):
-            box = named(dependence, nest, array, last=True)
-            done = alias.of(array) <= own and alias.of(array).isdisjoint(seen)
-            if box and done and stores_zero(box.stmt):
-                found.add(box.stmt)
-        seen.update(site for a in accesses(Block((), (stmt,))) for site in alias.of(a.array))
+    for block in blocks(fn.block):
+        if block is fn.block:
+            own = {s.result for s in walk(block) if isinstance(s, Alloc)}
+        else:
+            own = alias.private & {s.result for s in block.stmts if isinstance(s, Alloc)}
+        seen = {site for a in fn.results for site in alias.of(a) | alias.held(a)}
+        for stmt in reversed(block.stmts) if own else ():
+            for nest, array in clearing(Block((), (stmt,))):
+                box = named(dependence, nest, array, last=True)
+                done = alias.of(array) <= own and alias.of(array).isdisjoint(seen)
+                if box and done and stores_zero(box.stmt):
+                    found.add(box.stmt)
+            seen.update(site for a in accesses(Block((), (stmt,))) for site in alias.of(a.array))
     return found
