@@ -28,7 +28,7 @@ ARROWS = {
     },
     "cuda": {"api", "transforms", "passes", "frontend", "backends", "watch", "ir", "errors"},
     "cli": {"__init__"},
-    "demo": {"__init__", "data"},
+    "demo": {"__init__", "data", "nn", "optim"},
     "data": set(),
     "debug": {"ir"},
     "transforms": {"passes", "rules", "ir", "debug", "errors"},
