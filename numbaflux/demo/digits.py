@@ -41,9 +41,10 @@ def digits(rng: np.random.Generator | int = 0, dtype: Any = np.float32) -> Digit
     """scikit-learn's 1797 images of 8x8, in a random order."""
     from sklearn.datasets import load_digits
 
-    images, labels = load_digits(return_X_y=True)
-    order = np.random.default_rng(rng).permutation(len(labels))
-    x, y = (images[order] / 16.0).astype(dtype), labels[order].astype(np.int64)
+    all_digits: Any = load_digits()
+    order = np.random.default_rng(rng).permutation(len(all_digits.target))
+    x = (all_digits.data[order] / 16.0).astype(dtype)
+    y = all_digits.target[order].astype(np.int64)
     cut = len(y) - HELD_OUT
     return Digits(x[:cut], y[:cut], x[cut:], y[cut:])
 
