@@ -1,4 +1,4 @@
-"""`python -m numbaflux [demo | cuda-demo | inspect FILE.py:FUNCTION ARGS... | doctor]`."""
+"""`python -m numbaflux [demo | cuda-demo | train-digits | inspect FILE.py:FUNC ... | doctor]`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def parser() -> argparse.ArgumentParser:
     cuda.add_argument(
         "--plot", type=Path, default=Path("reaction_diffusion.png"), help="where to draw"
     )
+    digits = commands.add_parser("train-digits", help="train a small net to read digits")
+    digits.add_argument(
+        "--weights", type=Path, default=Path("digits.safetensors"), help="save here"
+    )
+    digits.add_argument("--plot", type=Path, default=Path("digits.png"), help="where to draw")
     inspect = commands.add_parser("inspect", help="print, check and time a derivative")
     inspect.add_argument("target", metavar="FILE.py:FUNCTION")
     inspect.add_argument("args", nargs="*", metavar="ARG", help='such as 2.0 or "np.ones(5)"')
@@ -40,6 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from numbaflux.demo.reaction_diffusion import main as cuda_demo
 
             cuda_demo(options.plot)
+        case "train-digits":
+            from numbaflux.demo.digits import main as train_digits
+
+            train_digits(options.weights, options.plot)
         case "inspect":
             from numbaflux.cli.inspect import UsageError, inspect
 

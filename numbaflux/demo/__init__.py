@@ -1,1 +1,1 @@
-"""What `python -m numbaflux` runs: a population model fitted to a century-old ledger."""
+"""What `python -m numbaflux` runs, and what the notebooks show."""

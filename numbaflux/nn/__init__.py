@@ -25,6 +25,10 @@
 True
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from numbaflux import FAST
 from numbaflux.nn.activations import (
     activate,
@@ -59,6 +63,10 @@ from numbaflux.nn.losses import (
 )
 from numbaflux.nn.params import Net, Param, layout, param
 from numbaflux.nn.train import History, batches, fit
+
+if TYPE_CHECKING:
+    from numbaflux.nn.estimator import Classifier as Classifier
+    from numbaflux.nn.estimator import Regressor as Regressor
 
 __all__ = [
     "FAST",
@@ -102,3 +110,12 @@ __all__ = [
     "swish",
     "tanh",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`Classifier` and `Regressor` need scikit-learn, which is imported when they are."""
+    if name not in ("Classifier", "Regressor"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from numbaflux.nn import estimator
+
+    return getattr(estimator, name)

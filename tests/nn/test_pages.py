@@ -1,0 +1,19 @@
+"""The other library's code on the pages for who comes from it, where that library is installed."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    ("page", "library"), [("jax", "jax"), ("keras", "keras"), ("pytorch", "torch")]
+)
+def test_their_code_runs(page, library):
+    pytest.importorskip(library)
+    text = (DOCS / f"coming-from-{page}.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(compile(code, f"{page}.md", "exec"), {})
