@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -126,6 +127,9 @@ class Executor:
         self, launched: Launched, launch: Launch, args: Sequence[Any], given: Arrays | None = None
     ) -> tuple[Start, Arrays]:
         """What launches it, any number of times, and its tapes."""
+        if launched.parts:  # without tapes
+            parts = [self.ready(p, launch.longer(p.more), args)[0] for p in launched.parts]
+            return partial(_one_by_one, parts), {}
         prepared = self.prepared(launched, launch.known())
         tapes = self._tapes(prepared, launch, args, given or {})
         start = self.machine.bind(prepared.compiled, launch, (*args, *tapes.values()))
@@ -172,6 +176,11 @@ class Executor:
         pairs = zip(recorded.read, recorded.written, strict=True)
         tapes = {back: written[front] for back, front in pairs}
         return Pullback(self, recorded.backward, launch, tuple(args), tapes)
+
+
+def _one_by_one(starts: Sequence[Start]) -> None:
+    for start in starts:
+        start()
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,9 +67,11 @@ class KernelDerivative:
             of = launched(self.primal, self.transform.primal_types(arg_types), known)
             shadows = self.transform.shadows(of.program, arg_types)
             made = getattr(launches, self.transform.name)(of, shadows, self.transform.dup, known)
-            verify(made.program.function)
+            for part in (made, *made.parts):
+                verify(part.program.function)
             if self.deterministic:
-                refuse_atomics(made.program.function)
+                for part in made.launches:
+                    refuse_atomics(part.program.function)
             self._programs[key] = made
         return self._programs[key]
 

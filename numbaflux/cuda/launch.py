@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -28,6 +28,11 @@ class Launch:
             raise TypeError("a kernel is launched as kernel[grid, block, stream, shared](...)")
         grid, block, *rest = config
         return cls(_three(grid, "grid"), _three(block, "block"), *rest)
+
+    def longer(self, more: Sequence[int]) -> Launch:
+        """The launch with so many more blocks along each axis."""
+        x, y, z = (n + m for n, m in zip(self.grid, more, strict=True))
+        return replace(self, grid=(x, y, z))
 
     @property
     def threads(self) -> int:

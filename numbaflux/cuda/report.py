@@ -11,7 +11,7 @@ from numbaflux.cuda.arguments import types_of
 from numbaflux.cuda.device import NoCudaError
 from numbaflux.cuda.execution import Configured, Prepared, dtype_of
 from numbaflux.cuda.kernel import KernelDerivative, launched, lengths, name_of
-from numbaflux.cuda.static import Static, analyse
+from numbaflux.cuda.static import Static, analyse, together
 from numbaflux.passes.kernels.owner import Verdict
 from numbaflux.transforms.kernels.launches import Launched
 
@@ -24,7 +24,8 @@ class Report:
 
     `tape`: bytes that a launch keeps from its way there for its way back, None if that is only
     known then.  `static` is None without the tools to make machine code; `missing` then says which
-    it is.  `verdicts` tell for every addition to a shadow whether it is atomic, and why.
+    it is.  `verdicts` tell for every addition to a shadow whether it is atomic, and why; so many
+    `launches` one after the other are made of it.
     """
 
     name: str
@@ -32,12 +33,13 @@ class Report:
     tape: int | None
     verdicts: tuple[Verdict, ...]
     missing: str = ""
+    launches: int = 1
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield self.name
+        yield self.name if self.launches == 1 else f"{self.name}: {self.launches} launches"
         if self.static is None:
             yield f"  {self.missing}"
         else:
@@ -65,21 +67,21 @@ def report(derivative: KernelDerivative | Configured, *args: object) -> Report:
     numba-cuda, ptxas and nvdisasm are, without which only the additions to shadows are listed.
     """
     configured = _configured(derivative)
-    found, prepared = _made(configured, args)
+    found, kernels = _made(configured, args)
     static, missing = None, ""
     try:
-        static = analyse(prepared.compiled)
+        static = together([analyse(k.compiled) for k in kernels])
     except NoCudaError as error:
         missing = str(error).splitlines()[0]
-    name, tape = name_of(configured.kernel), _tape(configured, prepared, args)
-    made = Report(name, static, tape, found.verdicts, missing)
+    name, tape = name_of(configured.kernel), _tape(configured, kernels[-1], args)
+    made = Report(name, static, tape, found.verdicts, missing, len(kernels))
     print(made)
     return made
 
 
 def analysed(derivative: KernelDerivative | Configured, *args: object) -> Static:
     """The numbers of a report alone.  Raises NoCudaError if a tool for them is not installed."""
-    return analyse(_made(_configured(derivative), args)[1].compiled)
+    return together([analyse(k.compiled) for k in _made(_configured(derivative), args)[1]])
 
 
 def source(derivative: KernelDerivative | Configured, *args: object) -> str:
@@ -87,17 +89,19 @@ def source(derivative: KernelDerivative | Configured, *args: object) -> str:
 
     Arguments may be given by their Numba types.
     """
-    return _made(_configured(derivative), args)[1].compiled.text
+    return "\n\n".join(k.compiled.text for k in _made(_configured(derivative), args)[1])
 
 
 def _configured(derivative: KernelDerivative | Configured) -> Configured:
     return derivative if isinstance(derivative, Configured) else derivative[USUAL]
 
 
-def _made(configured: Configured, args: Sequence[object]) -> tuple[Launched, Prepared]:
-    known = configured.launch.known()
-    found = launched(configured.kernel, types_of(args), known)
-    return found, configured.executor.prepared(found, known)
+def _made(configured: Configured, args: Sequence[object]) -> tuple[Launched, list[Prepared]]:
+    """The program, and the kernels that are launched for it."""
+    executor, launch = configured.executor, configured.launch
+    found = launched(configured.kernel, types_of(args), launch.known())
+    kernels = [executor.prepared(p, launch.longer(p.more).known()) for p in found.launches]
+    return found, kernels
 
 
 def _tape(configured: Configured, prepared: Prepared, args: Sequence[object]) -> int | None:

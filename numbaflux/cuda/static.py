@@ -12,7 +12,7 @@ import subprocess
 import sysconfig
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -25,6 +25,7 @@ from numbaflux.cuda.device import OPTIONS, DeviceKernel, NoCudaError
 CAPABILITY = (9, 0)  # of the GPU to compile for: an H100's
 LAYOUTS = ("nvidia/cu13/bin", "nvidia/cuda_nvcc/bin", "nvidia/cuda_nvdisasm/bin")  # of the wheels
 DOUBLE = re.compile(r"D(ADD|MUL|FMA|SETP|MNMX|SET)|\w+\.(\w+\.)*(F64|64H)")
+EACH = ("registers", "stack", "spills", "shared")  # what kernels need one after the other
 NOTHING = ("NOP",)  # instructions that only fill up
 
 
@@ -51,6 +52,15 @@ class Static:
 
     def numbers(self) -> dict[str, int]:
         return asdict(self)
+
+
+def together(kernels: Sequence[Static]) -> Static:
+    """Kernels that are launched one after the other: what each of them needs, what all do."""
+    numbers = [kernel.numbers() for kernel in kernels]
+    each = ("registers", "stack", "spills", "shared")
+    return Static(
+        **{key: (max if key in each else sum)(n[key] for n in numbers) for key in numbers[0]}
+    )
 
 
 def analyse(kernel: DeviceKernel, capability: tuple[int, int] = CAPABILITY) -> Static:

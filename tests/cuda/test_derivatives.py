@@ -313,7 +313,8 @@ def shifting(x, y):
 def test_verdicts_of_the_owner_rule():
     x, y = np.ones((4, 64)), np.ones((4, 64))
     given = (nf.Dup(x[0], x[1]), nf.Dup(y[0], y[1]))
-    assert verdicts(overlapping, (2, 32), *given) == {("d_x", False)}
+    assert verdicts(overlapping, (2, 32), *given) == {("d_x", True)}  # gathered
+    assert verdicts(overlapping, ((2, 2), 32), *given) == {("d_x", False)}
     assert verdicts(pairs, (2, 32), *given) == {("d_x", True)}
     assert verdicts(one_thread, (2, 32), *given) == {("d_x", True)}
     assert ("d_shared", False) in verdicts(shifting, (1, 32), *given)

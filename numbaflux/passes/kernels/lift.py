@@ -13,8 +13,7 @@ up before one of its threads goes to memory; that takes a block of whole warps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from numbaflux.debug import stage
 from numbaflux.ir.build import Builder, index, zero_of
@@ -27,33 +26,17 @@ from numbaflux.ir.nodes import (
     For,
     Function,
     If,
-    Loc,
     Prim,
     Shuffle,
     Stmt,
     Var,
-    While,
 )
 from numbaflux.ir.ops import WARP
-from numbaflux.ir.walk import blocks, regions, walk
+from numbaflux.ir.walk import map_regions, walk
 from numbaflux.passes.alias import Site
 from numbaflux.passes.dependence import Dependence, accesses
+from numbaflux.passes.kernels.carry import Carrier
 from numbaflux.passes.kernels.uniform import Uniform, has_barrier
-
-Key = tuple[Atom, tuple[object, ...]]  # an array and the place in it
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A sum that has not been added to memory yet."""
-
-    array: Atom
-    index: tuple[Atom, ...]
-    value: Atom
-    loc: Loc
-
-
-Sums = dict[Key, Pending]
 
 
 @stage
@@ -64,10 +47,9 @@ def lift(fn: Function, shadows: frozenset[Site], threads: int) -> Function:
     return _over_warps(fn, shadows) if threads % WARP == 0 else fn
 
 
-class _Lifter:
+class _Lifter(Carrier):
     def __init__(self, fn: Function, shadows: frozenset[Site]) -> None:
-        self.dependence = Dependence(fn)
-        self.places, self.alias = self.dependence.places, self.dependence.alias
+        super().__init__(fn)
         self.shadows = shadows
 
     def root(self, block: Block) -> Block:
@@ -76,35 +58,13 @@ class _Lifter:
         for stmt in block.stmts:
             b.loc = stmt.loc
             if has_barrier(stmt):
-                self._inside(b, stmt)
+                b.append(map_regions(stmt, self.root))
                 continue
             made, sums = self.stmt(stmt)
             b.append(made)
             for p in sums.values():
-                _add(b, p)
+                self.add(b, p)
         return replace(block, stmts=tuple(b.stmts))
-
-    def _inside(self, b: Builder, stmt: Stmt) -> None:
-        match stmt:
-            case If():
-                b.append(replace(stmt, then=self.root(stmt.then), orelse=self.root(stmt.orelse)))
-            case For() | While():
-                b.append(replace(stmt, body=self.root(stmt.body)))
-            case _:
-                b.append(stmt)
-
-    def stmt(self, stmt: Stmt) -> tuple[Stmt, Sums]:
-        """The statement without the additions that can be made after it, and those."""
-        if not regions(stmt):
-            return stmt, {}
-        free = {id(s): s for region in regions(stmt) for s in self.leaving(region)}
-        match stmt:
-            case If():
-                return self.if_(stmt, free)
-            case For() | While():
-                return self.loop(stmt, free)
-            case _:
-                return stmt, {}
 
     def leaving(self, region: Block) -> list[Accumulate]:
         """Additions of a region whose element is known outside and untouched otherwise."""
@@ -113,98 +73,13 @@ class _Lifter:
         for s in walk(region):
             if not isinstance(s, Accumulate) or not s.atomic:
                 continue
-            if not self.alias.of(s.array) <= self.shadows or not self.known_outside(s, region):
+            known = all(self.known_outside(a, region) for a in (s.array, *s.index))
+            if not known or not self.alias.of(s.array) <= self.shadows:
                 continue
             others = [a for a in touched if self.alias.meet(a.array, s.array) and not a.sums]
             if not others:
                 found.append(s)
         return found
-
-    def known_outside(self, s: Accumulate, region: Block) -> bool:
-        inside = {id(b) for b in blocks(region)}
-        atoms = (a for a in (s.array, *s.index) if isinstance(a, Var))
-        return all(id(self.places.home[a]) not in inside for a in atoms)
-
-    def block(self, block: Block, free: Mapping[int, Stmt]) -> tuple[Builder, Sums]:
-        """A region's statements without the additions `free`, and their sums."""
-        b, sums = Builder(), {}
-        for stmt in block.stmts:
-            b.loc = stmt.loc
-            if id(stmt) in free and isinstance(stmt, Accumulate):
-                _join(b, sums, Pending(stmt.array, stmt.index, stmt.value, stmt.loc))
-                continue
-            made, inner = self.stmt(stmt)
-            b.append(made)
-            for p in inner.values():
-                if self._goes_on(p, free):
-                    _join(b, sums, p)
-                else:
-                    _add(b, p)
-        return b, sums
-
-    def _goes_on(self, p: Pending, free: Mapping[int, Stmt]) -> bool:
-        key = _key(p.array, p.index)
-        return any(
-            isinstance(s, Accumulate) and _key(s.array, s.index) == key for s in free.values()
-        )
-
-    def if_(self, stmt: If, free: Mapping[int, Stmt]) -> tuple[Stmt, Sums]:
-        (b_then, then), (b_orelse, orelse) = (
-            self.block(stmt.then, free),
-            self.block(stmt.orelse, free),
-        )
-        keys = list(dict.fromkeys([*then, *orelse]))
-        either = {**orelse, **then}
-        results = tuple(Var("sum", either[k].value.type) for k in keys)
-
-        def arm(old: Block, b: Builder, sums: Sums) -> Block:
-            values = (sums[k].value if k in sums else zero_of(either[k].value.type) for k in keys)
-            return b.block((), (*old.yields, *values))
-
-        made = replace(
-            stmt,
-            results=(*stmt.results, *results),
-            then=arm(stmt.then, b_then, then),
-            orelse=arm(stmt.orelse, b_orelse, orelse),
-        )
-        pairs = zip(keys, results, strict=True)
-        return made, {k: replace(either[k], value=r) for k, r in pairs}
-
-    def loop(self, stmt: For | While, free: Mapping[int, Stmt]) -> tuple[Stmt, Sums]:
-        b, sums = self.block(stmt.body, free)
-        types = [p.value.type for p in sums.values()]
-        params = [Var("sum", t) for t in types]
-        results = tuple(Var("sum", t) for t in types)
-        nexts = [b.add(q, p.value, "sum") for q, p in zip(params, sums.values(), strict=True)]
-        body = b.block((*stmt.body.params, *params), (*stmt.body.yields, *nexts))
-        made = replace(
-            stmt,
-            results=(*stmt.results, *results),
-            inits=(*stmt.inits, *(zero_of(t) for t in types)),
-            body=body,
-        )
-        pairs = zip(sums.items(), results, strict=True)
-        return made, {k: replace(p, value=r) for (k, p), r in pairs}
-
-
-def _add(b: Builder, p: Pending) -> None:
-    """if value != 0: atomic array[index] += value"""
-    with b.arm() as then:
-        b.append(Accumulate(p.array, p.index, p.value, p.loc, True))
-    with b.arm() as nothing:
-        pass
-    b.if_(b.prim("ne", p.value, zero_of(p.value.type)), then.block, nothing.block)
-
-
-def _key(array: Atom, place: tuple[Atom, ...]) -> Key:
-    return array, tuple((a.value, a.type) if isinstance(a, Const) else a for a in place)
-
-
-def _join(b: Builder, sums: Sums, p: Pending) -> None:
-    key = _key(p.array, p.index)
-    if key in sums:
-        p = replace(p, value=b.add(sums[key].value, p.value, "sum"))
-    sums[key] = p
 
 
 # ---- over the warp -----------------------------------------------------------------------------

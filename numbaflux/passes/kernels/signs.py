@@ -53,17 +53,19 @@ def nonnegative(fn: Function, bounds: Bounds) -> frozenset[tuple[Stmt, int]]:
 
     `bounds`: numbers of threads and the largest value each has.
     """
-    return frozenset(_Signs(fn, bounds).run().found)
+    return frozenset(Signs(fn, bounds).run().found)
 
 
 @stage
 def decided(fn: Function, bounds: Bounds) -> Function:
     """The function without the comparisons of integers, and minima, whose outcome is proven."""
-    env = _Signs(fn, bounds).run().decided
+    env = Signs(fn, bounds).run().decided
     return replace(fn, block=substitute(fn.block, env)) if env else fn
 
 
-class _Signs:
+class Signs:
+    """What is known of the signs of integers."""
+
     def __init__(self, fn: Function, bounds: Bounds) -> None:
         self.fn, self.bounds = fn, bounds
         self.defined = {s.result: s for s in walk(fn.block) if isinstance(s, Prim)}
@@ -73,7 +75,7 @@ class _Signs:
         self.found: set[tuple[Stmt, int]] = set()
         self.decided: dict[Var, Atom] = {}
 
-    def run(self) -> _Signs:
+    def run(self) -> Signs:
         """Carried variables are taken not to be negative until a turn of their loop may."""
         for _ in count():
             before = len(self.refuted)
@@ -145,7 +147,7 @@ class _Signs:
     def at_least(self, x: Atom, y: Atom, by: int = 0) -> bool:
         """Whether x >= y + by is proven."""
         apart = plus(self.form(x), self.form(y), -1)
-        return self._holds(plus(apart, {ONE: -by}), FACTS)
+        return self.holds(plus(apart, {ONE: -by}), FACTS)
 
     def loop(
         self,
@@ -193,9 +195,10 @@ class _Signs:
         return form(a, self.defined)
 
     def proven(self, a: Atom) -> bool:
-        return isinstance(a.type, Scalar) and a.type.is_int and self._holds(self.form(a), FACTS)
+        return isinstance(a.type, Scalar) and a.type.is_int and self.holds(self.form(a), FACTS)
 
-    def _holds(self, total: Form, facts: int) -> bool:
+    def holds(self, total: Form, facts: int = FACTS) -> bool:
+        """Whether a sum is not negative, which so many of the facts at hand show."""
         if all(n > 0 and (v == ONE or v in self.positive) for v, n in total.items()):
             return True
         if not facts:
@@ -207,10 +210,10 @@ class _Signs:
             )
 
         useful = [f for sign in (-1, 1) for f in self.facts if alike(f, sign)]
-        return any(self._holds(plus(total, f, -1), facts - 1) for f in useful)
+        return any(self.holds(plus(total, f, -1), facts - 1) for f in useful)
 
     def known(self, cond: Atom, holds: bool = True) -> list[Form]:
-        """What follows for integers from a condition, or from its not holding."""
+        """The facts that follow for integers from a condition, or from its not holding."""
         stmt = self.defined.get(cond) if isinstance(cond, Var) else None
         if stmt is None:
             return []

@@ -120,6 +120,13 @@ class Phases:
         x, y = self._segment[a], self._segment[b]
         return y in self._reached[x] or x in self._reached[y]
 
+    def once(self, stmts: Iterable[Stmt]) -> bool:
+        """Whether statements are in one segment, which takes a barrier to come to again."""
+        segments = {self._segment[s] for s in stmts}
+        return len(segments) == 1 and not any(
+            n in self._reached[after] for n in segments for after in self._next[n]
+        )
+
     def _new(self, *after: int) -> int:
         self._next.append(set())
         for segment in after:

@@ -41,8 +41,11 @@ from numbaflux.ir.walk import defs, map_regions, regions, substitute, uses, walk
 from numbaflux.passes.alias import Aliases, written_params
 from numbaflux.passes.kernels.barriers import barriers
 from numbaflux.passes.kernels.branches import branches
+from numbaflux.passes.kernels.gather import GATHERED, gather, longer
 from numbaflux.passes.kernels.lift import lift
 from numbaflux.passes.kernels.owner import Known, Verdict, own
+from numbaflux.passes.kernels.split import split
+from numbaflux.passes.kernels.swap import swap
 from numbaflux.passes.simplify import simplify
 from numbaflux.transforms.compose import finish
 from numbaflux.transforms.inplace import dup_args, shadow_pairs
@@ -53,14 +56,26 @@ from numbaflux.transforms.vjp import sweeps
 
 Shadows = tuple[Tree | None, ...]
 Args = tuple[tuple[str, Tree], ...]
+Verdicts = tuple[Verdict, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A kernel's program, and how it adds to shadows."""
+    """A kernel's program, and how it adds to shadows.
+
+    `parts`: launches that together do the same and are better, each with `more` blocks along each
+    axis than the kernel's own launch.
+    """
 
     program: Program
     verdicts: tuple[Verdict, ...] = ()
+    parts: tuple[Launched, ...] = ()
+    more: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def launches(self) -> tuple[Launched, ...]:
+        """What is launched, one after the other."""
+        return self.parts or (self,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +91,13 @@ class Recorded:
 def tangent(of: Launched, shadows: Shadows, dup: type, launch: Known) -> Launched:
     """The kernel that updates the shadows with their arrays."""
     program = of.program
+    parts = tuple(tangent(part, shadows, dup, launch) for part in of.parts)
     fn, b = program.function, Builder(program.function.loc)
     pairs = shadow_pairs(b, program, shadows, Scalar, checked=False)
     tangents = [d if isinstance(p.type, Array) else b.cast(d, p.type) for p, d in pairs]
     b.inline(jvp(fn, tuple(p for p, _ in pairs)), [*fn.params, *tangents])
     made = _finished(program, "tangent", b, dup_args(program, shadows, dup))
-    return replace(of, program=_settled(made, made.function))
+    return replace(of, program=_settled(made, made.function), parts=parts)
 
 
 def adjoint(of: Launched, shadows: Shadows, dup: type, launch: Known) -> Launched:
@@ -99,6 +115,8 @@ def pullback(of: Launched, shadows: Shadows, dup: type, launch: Known) -> Record
     found = (v for stmt in walk(made.program.function.block) for v in defs(stmt))
     used = tuple(v for v in found if v in sites)
     primal = of.program
+    if not used:
+        return Recorded(Launched(primal, of.verdicts), made, (), ())
     forward = records.recording(primal.function, used)
     back = records.replaying(made.program.function, used)
     return Recorded(
@@ -132,10 +150,27 @@ def _backward(
     sites = lost | _returned(fn)
     rerun = branches(_without_trips(_without_writes(made.function, fn), s.again))
     targets = frozenset(d for d in mine if isinstance(d, Var))
-    owned = own(rerun, targets, launch)
-    fewer = lift(simplify(owned.fn), targets, prod(launch.block))
-    settled = _settled(made, fewer)
-    return Launched(settled, (*of.verdicts, *owned.verdicts)), sites
+    rerun = split(swap(rerun, targets, launch), targets, launch)
+    return _lean(made, rerun, targets, of.verdicts, launch), sites
+
+
+def _lean(
+    made: Program, fn: Function, shadows: frozenset[Var], before: Verdicts, launch: Known
+) -> Launched:
+    """The kernel with as few atomic additions to shadows as there need be."""
+    owned = own(fn, shadows, launch)
+    fewer = lift(simplify(owned.fn), shadows, prod(launch.block))
+    whole = Launched(_settled(made, fewer), (*before, *owned.verdicts))
+    gathered = gather(fn, shadows, launch)
+    if gathered is None:
+        return whole
+    first = own(gathered.first, shadows, longer(launch, gathered.more))
+    sums = Launched(_settled(made, first.fn), more=gathered.more)
+    rest = _lean(made, gathered.rest, shadows, before, launch)
+    others = [v for v in whole.verdicts if v.array not in {a.name for a in gathered.arrays}]
+    mine = [v for v in owned.verdicts if v.array in {a.name for a in gathered.arrays}]
+    verdicts = (*others, *(replace(v, plain=True, why=GATHERED) for v in mine))
+    return replace(whole, verdicts=verdicts, parts=(sums, *rest.launches))
 
 
 def _outside(fn: Function) -> frozenset[Var]:
