@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -127,8 +128,8 @@ class Executor:
     ) -> tuple[Start, Arrays]:
         """What launches it, any number of times, and its tapes."""
         if launched.parts:  # without tapes
-            starts = [self.ready(p, launch.longer(p.more), args)[0] for p in launched.parts]
-            return _one_after_another(starts), {}
+            parts = [self.ready(p, launch.longer(p.more), args)[0] for p in launched.parts]
+            return partial(_one_by_one, parts), {}
         prepared = self.prepared(launched, launch.known())
         tapes = self._tapes(prepared, launch, args, given or {})
         start = self.machine.bind(prepared.compiled, launch, (*args, *tapes.values()))
@@ -175,6 +176,11 @@ class Executor:
         pairs = zip(recorded.read, recorded.written, strict=True)
         tapes = {back: written[front] for back, front in pairs}
         return Pullback(self, recorded.backward, launch, tuple(args), tapes)
+
+
+def _one_by_one(starts: Sequence[Start]) -> None:
+    for start in starts:
+        start()
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,14 +252,6 @@ def _stand_in(arg: Any) -> Any:
     if is_array(arg):
         return np.empty((0,) * arg.ndim, arg.dtype) if arg.dtype.kind == "f" else None
     return np.empty(0, type(arg)) if isinstance(arg, float | np.floating) else None
-
-
-def _one_after_another(starts: Sequence[Start]) -> Start:
-    def start() -> None:
-        for each in starts:
-            each()
-
-    return start
 
 
 def dtype_of(tape: Tape) -> np.dtype:

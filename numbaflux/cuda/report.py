@@ -98,9 +98,10 @@ def _configured(derivative: KernelDerivative | Configured) -> Configured:
 
 def _made(configured: Configured, args: Sequence[object]) -> tuple[Launched, list[Prepared]]:
     """The program, and the kernels that are launched for it."""
-    launch, prepared = configured.launch, configured.executor.prepared
+    executor, launch = configured.executor, configured.launch
     found = launched(configured.kernel, types_of(args), launch.known())
-    return found, [prepared(p, launch.longer(p.more).known()) for p in found.launches]
+    kernels = [executor.prepared(p, launch.longer(p.more).known()) for p in found.launches]
+    return found, kernels
 
 
 def _tape(configured: Configured, prepared: Prepared, args: Sequence[object]) -> int | None:
