@@ -9,7 +9,7 @@ from numba import cuda, float64
 
 import numbaflux as nf
 from numbaflux.cuda.kernel import Launch, for_launch
-from numbaflux.ir.nodes import Accumulate, For, While
+from numbaflux.ir.nodes import Accumulate, For, Prim, While
 from numbaflux.ir.walk import walk
 from numbaflux.passes.kernels.uniform import has_barrier
 
@@ -46,6 +46,7 @@ def check(kernel, launch, n, m, seed=0):
         machine = replace(adjoint.executor.machine, order=order)
         again = replace(adjoint, executor=replace(adjoint.executor, machine=machine))
         dx, dy, y = np.zeros(n), ct.copy(), np.zeros(m)
+        run(x, y)
         again[launch](nf.Dup(x, dx), nf.Dup(y, dy))
         assert dx @ direction == pytest.approx((4 * fine - coarse) / 3, rel=1e-9)
 
@@ -512,3 +513,34 @@ def test_sums_of_a_block(kernel, left):
     """A broadcast, unless terms have weights, threads none, or several elements are read."""
     assert loops_that_wait(kernel, (2, 32), np.ones(64), np.ones(2)) == left
     check(kernel, (2, 32), 64, 2)
+
+
+# ---- one division for a divisor ----------------------------------------------------------------
+
+
+@cuda.jit
+def quotient(x, y):
+    i = cuda.grid(1)
+    if i < y.size:
+        y[i] = x[i] / (1.0 + x[i + 1] * x[i + 1])
+
+
+@cuda.jit
+def largest_quotient(x, y):
+    """Whose quotient is the largest is seen by comparing it."""
+    i = cuda.grid(1)
+    if i < x.size:
+        cuda.atomic.max(y, i % 2, x[i] / (3.1 + x[i] * x[i]))
+
+
+def divisions(kernel, launch, *arrays):
+    args = given(arrays, [a.copy() for a in arrays])
+    made = for_launch(nf.cuda.adjoint(kernel), args, Launch.of(launch))
+    return sum(isinstance(s, Prim) and s.op == "div" for s in walk(made.program.function.block))
+
+
+def test_partials_of_a_division_take_one():
+    assert divisions(quotient, (1, 32), np.ones(33), np.ones(32)) == 1
+    check(quotient, (1, 32), 33, 32)
+    assert divisions(largest_quotient, (1, 32), np.ones(32), np.ones(2)) == 2
+    check(largest_quotient, (1, 32), 32, 2)
