@@ -9,8 +9,9 @@ from numba import cuda, float64
 
 import numbaflux as nf
 from numbaflux.cuda.kernel import Launch, for_launch
-from numbaflux.ir.nodes import Accumulate
+from numbaflux.ir.nodes import Accumulate, For, Prim, While
 from numbaflux.ir.walk import walk
+from numbaflux.passes.kernels.uniform import has_barrier
 
 ORDERS = ("forward", "reverse", "random")
 
@@ -45,6 +46,7 @@ def check(kernel, launch, n, m, seed=0):
         machine = replace(adjoint.executor.machine, order=order)
         again = replace(adjoint, executor=replace(adjoint.executor, machine=machine))
         dx, dy, y = np.zeros(n), ct.copy(), np.zeros(m)
+        run(x, y)
         again[launch](nf.Dup(x, dx), nf.Dup(y, dy))
         assert dx @ direction == pytest.approx((4 * fine - coarse) / 3, rel=1e-9)
 
@@ -410,3 +412,135 @@ def test_what_is_not_turned(kernel):
     """A trip that another thread cannot make, or no thread for each element, or not all threads."""
     assert "d_s" in atomics(kernel, (1, 16), np.ones(16), np.ones(16))
     check(kernel, (1, 16), 16, 16)
+
+
+# ---- sums of a block: read by all ----------------------------------------------------------------
+
+
+@cuda.jit
+def halving(x, y):
+    s = cuda.shared.array(40, float64)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    s[t] = x[i] ** 2
+    cuda.syncthreads()
+    n = cuda.blockDim.x // 2
+    while n > 0:
+        if t < n:
+            s[t] += s[t + n]
+        cuda.syncthreads()
+        n //= 2
+    if t == 3:
+        y[cuda.blockIdx.x] = s[0]
+
+
+@cuda.jit
+def interleaved(x, y):
+    s, c = cuda.shared.array(32, float64), cuda.shared.array(32, float64)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    s[t], c[t] = x[i] ** 2, math.cos(x[i])
+    n = 1
+    while n < 32:
+        cuda.syncthreads()
+        if t % (2 * n) == 0:
+            s[t] += s[t + n]
+            c[t] += c[t + n]
+        n *= 2
+    if t == 0:
+        y[cuda.blockIdx.x] = s[0] + c[0]
+
+
+@cuda.jit
+def weighted(x, y):
+    s = cuda.shared.array(32, float64)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    s[t] = x[i] ** 2
+    cuda.syncthreads()
+    n = 16
+    while n > 0:
+        if t < n:
+            s[t] += 0.5 * s[t + n]
+        cuda.syncthreads()
+        n //= 2
+    if t == 0:
+        y[cuda.blockIdx.x] = s[0]
+
+
+@cuda.jit
+def of_a_part(x, y):
+    s = cuda.shared.array(32, float64)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    s[t] = x[i] ** 2
+    cuda.syncthreads()
+    n = 8
+    while n > 0:
+        if t < n:
+            s[t] += s[t + n]
+        cuda.syncthreads()
+        n //= 2
+    if t == 0:
+        y[cuda.blockIdx.x] = s[0]
+
+
+@cuda.jit
+def two_results(x, y):
+    s = cuda.shared.array(32, float64)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    s[t] = x[i] ** 2
+    cuda.syncthreads()
+    n = 16
+    while n > 0:
+        if t < n:
+            s[t] += s[t + n]
+        cuda.syncthreads()
+        n //= 2
+    if t == 0:
+        y[cuda.blockIdx.x] = s[0] + s[1]
+
+
+def loops_that_wait(kernel, launch, *arrays):
+    args = given(arrays, [a.copy() for a in arrays])
+    made = for_launch(nf.cuda.adjoint(kernel), args, Launch.of(launch))
+    found = walk(made.program.function.block)
+    return sum(isinstance(s, For | While) and has_barrier(s) for s in found)
+
+
+@pytest.mark.parametrize(
+    "kernel, left",
+    [(halving, 0), (interleaved, 0), (weighted, 1), (of_a_part, 1), (two_results, 1)],
+    ids=lambda p: getattr(p, "__name__", None),
+)  # fmt: skip
+def test_sums_of_a_block(kernel, left):
+    """A broadcast, unless terms have weights, threads none, or several elements are read."""
+    assert loops_that_wait(kernel, (2, 32), np.ones(64), np.ones(2)) == left
+    check(kernel, (2, 32), 64, 2)
+
+
+# ---- one division for a divisor ----------------------------------------------------------------
+
+
+@cuda.jit
+def quotient(x, y):
+    i = cuda.grid(1)
+    if i < y.size:
+        y[i] = x[i] / (1.0 + x[i + 1] * x[i + 1])
+
+
+@cuda.jit
+def largest_quotient(x, y):
+    """Whose quotient is the largest is seen by comparing it."""
+    i = cuda.grid(1)
+    if i < x.size:
+        cuda.atomic.max(y, i % 2, x[i] / (3.1 + x[i] * x[i]))
+
+
+def divisions(kernel, launch, *arrays):
+    args = given(arrays, [a.copy() for a in arrays])
+    made = for_launch(nf.cuda.adjoint(kernel), args, Launch.of(launch))
+    return sum(isinstance(s, Prim) and s.op == "div" for s in walk(made.program.function.block))
+
+
+def test_partials_of_a_division_take_one():
+    assert divisions(quotient, (1, 32), np.ones(33), np.ones(32)) == 1
+    check(quotient, (1, 32), 33, 32)
+    assert divisions(largest_quotient, (1, 32), np.ones(32), np.ones(2)) == 2
+    check(largest_quotient, (1, 32), 32, 2)

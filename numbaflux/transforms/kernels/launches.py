@@ -41,9 +41,11 @@ from numbaflux.ir.walk import defs, map_regions, regions, substitute, uses, walk
 from numbaflux.passes.alias import Aliases, written_params
 from numbaflux.passes.kernels.barriers import barriers
 from numbaflux.passes.kernels.branches import branches
+from numbaflux.passes.kernels.broadcast import broadcast
 from numbaflux.passes.kernels.gather import GATHERED, gather, longer
 from numbaflux.passes.kernels.lift import lift
 from numbaflux.passes.kernels.owner import Known, Verdict, own
+from numbaflux.passes.kernels.reciprocals import reciprocals
 from numbaflux.passes.kernels.split import split
 from numbaflux.passes.kernels.swap import swap
 from numbaflux.passes.simplify import simplify
@@ -150,7 +152,9 @@ def _backward(
     sites = lost | _returned(fn)
     rerun = branches(_without_trips(_without_writes(made.function, fn), s.again))
     targets = frozenset(d for d in mine if isinstance(d, Var))
-    rerun = split(swap(rerun, targets, launch), targets, launch)
+    rerun = reciprocals(rerun, targets)
+    rerun = swap(broadcast(rerun, targets, launch), targets, launch)
+    rerun = split(rerun, targets, launch)
     return _lean(made, rerun, targets, of.verdicts, launch), sites
 
 
