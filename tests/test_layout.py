@@ -29,7 +29,7 @@ ARROWS = {
     "cuda": {"api", "transforms", "passes", "frontend", "backends", "watch", "ir", "errors"},
     "torch": {"cuda", "errors"},
     "cli": {"__init__"},
-    "demo": {"__init__", "data", "nn", "optim"},
+    "demo": {"__init__", "data", "nn", "optim", "vecmath"},
     "data": set(),
     "debug": {"ir"},
     "transforms": {"passes", "rules", "ir", "debug", "errors"},
