@@ -12,6 +12,7 @@ from numbaflux.demo import fit as demo
 from numbaflux.demo import lorenz, nbody, soft_dtw
 from numbaflux.demo import lotka_volterra as lv
 from numbaflux.demo import reaction_diffusion as rd
+from tests.cuda import pretend
 
 SPRING = """
 import math
@@ -166,6 +167,21 @@ def test_an_ensemble_of_lorenz_systems():
     along = demo.central_differences(lambda s: loss(lorenz.START, start + s[0] * way), np.zeros(1))
     assert np.sum(d_start * way) == pytest.approx(along[0], rel=1e-8)
     np.testing.assert_allclose(lorenz.fit(start, seen).x, lorenz.TRUTH, rtol=1e-5)
+
+
+def test_cuda_demo_on_a_gpu(monkeypatch):
+    """One that is not there: see tests/cuda/pretend.py."""
+    seen = rd.photograph()
+    monkeypatch.setattr(rd, "STEPS", 12)
+    value, gradient = rd.loss_and_gradient(rd.START, seen)
+    pretend.install(monkeypatch)
+    place = rd.GPU._replace(put=lambda array: pretend.Array(array.copy()))
+    monkeypatch.setattr(rd, "PLACE", place)
+    monkeypatch.setattr(rd, "SPREAD", place.run(rd.spread))
+    monkeypatch.setattr(rd, "MISFIT", place.run(rd.misfit))
+    there, found = rd.loss_and_gradient(rd.START, seen)
+    assert there == pytest.approx(value, rel=1e-12)
+    np.testing.assert_allclose(found, gradient, rtol=1e-11)
 
 
 def watched(monkeypatch, module, *names):

@@ -1,7 +1,7 @@
 """A population that spreads in the plane: its diffusion and growth, from one late photograph.
 
 du/dt = diffusion * laplacian(u) + growth * u * (1 - u)   (Fisher, KPP), by explicit Euler steps
-that are launches of a CUDA kernel.  Without a GPU they run on numbaflux's emulator.
+that are launches of a CUDA kernel: on a GPU, or without one on numbaflux's emulator.
 """
 
 # pyright: reportCallIssue=false, reportArgumentType=false
@@ -62,11 +62,21 @@ def misfit(u, seen, loss):
         cuda.atomic.add(loss, 0, part[0])
 
 
-SPREAD = nf.cuda.emulate(spread, check=False)  # a test watches both
-MISFIT = nf.cuda.emulate(misfit, check=False)
+class Place(NamedTuple):
+    """Where kernels run: how they are launched, and how arrays get there and back."""
+
+    run: Callable[[Any], Any]
+    put: Callable[[np.ndarray], Any]
+    fetched: Callable[[Any], np.ndarray]
 
 
-def launch(kernel: Any, field: np.ndarray, *args: Any) -> None:
+CPU = Place(lambda kernel: nf.cuda.emulate(kernel, check=False), np.array, np.asarray)
+GPU = Place(nf.cuda.launch, cuda.to_device, lambda array: array.copy_to_host())
+PLACE = GPU if cuda.is_available() else CPU
+SPREAD, MISFIT = PLACE.run(spread), PLACE.run(misfit)  # a test watches both
+
+
+def launch(kernel: Any, field: Any, *args: Any) -> None:
     """A thread for each cell of a field."""
     blocks = tuple((n + SIDE - 1) // SIDE for n in field.shape)
     kernel[blocks, (SIDE, SIDE)](*args)
@@ -81,14 +91,19 @@ def settlers() -> np.ndarray:
 
 
 def simulate(rates: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """The population after all steps.  On a tape, SLOTS snapshots of them are kept."""
+    """The population after all steps."""
+    return PLACE.fetched(run(PLACE.put(rates), PLACE.put(u)))
 
-    def step(t: int, state: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+
+def run(rates: Any, u: Any) -> Any:
+    """The same where kernels run.  On a tape, SLOTS snapshots of the steps are kept."""
+
+    def step(t: int, state: tuple[Any, ...]) -> tuple[Any, ...]:
         now, after = state
         launch(SPREAD, now, rates, now, after)
         return after, now
 
-    return nf.cuda.checkpoint(step, STEPS, (u.copy(), np.zeros_like(u)), SLOTS)[0]
+    return nf.cuda.checkpoint(step, STEPS, (u, PLACE.put(np.zeros(u.shape))), SLOTS)[0]
 
 
 def photograph(noise: float = NOISE) -> np.ndarray:
@@ -98,18 +113,18 @@ def photograph(noise: float = NOISE) -> np.ndarray:
 
 
 def loss(rates: np.ndarray, seen: np.ndarray) -> float:
-    total = np.zeros(1)
-    launch(MISFIT, seen, simulate(rates, settlers()), seen, total)
-    return float(total[0])
+    total, there = PLACE.put(np.zeros(1)), PLACE.put(seen)
+    launch(MISFIT, there, run(PLACE.put(rates), PLACE.put(settlers())), there, total)
+    return float(PLACE.fetched(total)[0])
 
 
 def loss_and_gradient(rates: np.ndarray, seen: np.ndarray) -> tuple[float, np.ndarray]:
     """The loss and its gradient, by the adjoints of the launches in reverse."""
-    total = np.zeros(1)
-    with nf.cuda.Tape(constant=[seen]) as tape:
-        last = simulate(rates, settlers())
-        launch(MISFIT, seen, last, seen, total)
-    return float(total[0]), tape.backward(total)[rates]
+    total, there, wanted = PLACE.put(np.zeros(1)), PLACE.put(seen), PLACE.put(rates)
+    with nf.cuda.Tape(constant=[there]) as tape:
+        launch(MISFIT, there, run(wanted, PLACE.put(settlers())), there, total)
+    gradient = tape.backward(total)[wanted]
+    return float(PLACE.fetched(total)[0]), PLACE.fetched(gradient)
 
 
 class Fit(NamedTuple):
