@@ -40,6 +40,7 @@ from numbaflux.nn.activations import (
     swish,
     tanh,
 )
+from numbaflux.nn.dropout import Embedding, dropout, embedding
 from numbaflux.nn.init import glorot, kaiming, orthogonal
 from numbaflux.nn.layers import Dense, dense
 from numbaflux.nn.losses import (
@@ -55,29 +56,44 @@ from numbaflux.nn.losses import (
     poisson,
     softmax,
 )
+from numbaflux.nn.norm import BatchNorm, LayerNorm, batchnorm, batchnorm_state, layernorm
 from numbaflux.nn.params import Net, Param, layout, param
+from numbaflux.nn.recurrent import GRU, LSTM, RNN, gru, lstm, rnn
 
 __all__ = [
     "FAST",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "BatchNorm",
     "Dense",
+    "Embedding",
+    "LayerNorm",
     "Net",
     "Param",
     "activate",
+    "batchnorm",
+    "batchnorm_state",
     "binarycrossentropy",
     "crossentropy",
     "dense",
+    "dropout",
     "elu",
+    "embedding",
     "gelu",
     "glorot",
+    "gru",
     "huber",
     "identity",
     "kaiming",
     "kldivergence",
+    "layernorm",
     "layout",
     "leakyrelu",
     "logitbinarycrossentropy",
     "logitcrossentropy",
     "logsumexp",
+    "lstm",
     "mae",
     "mish",
     "mse",
@@ -85,6 +101,7 @@ __all__ = [
     "param",
     "poisson",
     "relu",
+    "rnn",
     "selu",
     "sigmoid",
     "softmax",
