@@ -45,6 +45,7 @@ from numbaflux.nn.activations import (
     tanh,
 )
 from numbaflux.nn.chain import Chain
+from numbaflux.nn.dropout import Embedding, dropout, embedding
 from numbaflux.nn.files import Saved, load, save
 from numbaflux.nn.init import glorot, kaiming, orthogonal
 from numbaflux.nn.layers import Dense, dense
@@ -61,7 +62,9 @@ from numbaflux.nn.losses import (
     poisson,
     softmax,
 )
+from numbaflux.nn.norm import BatchNorm, LayerNorm, batchnorm, batchnorm_state, layernorm
 from numbaflux.nn.params import Net, Param, layout, param
+from numbaflux.nn.recurrent import GRU, LSTM, RNN, gru, lstm, rnn
 from numbaflux.nn.train import History, batches, fit
 
 if TYPE_CHECKING:
@@ -70,31 +73,44 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAST",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "BatchNorm",
     "Chain",
     "Dense",
+    "Embedding",
     "History",
+    "LayerNorm",
     "Net",
     "Param",
     "Saved",
     "activate",
     "batches",
+    "batchnorm",
+    "batchnorm_state",
     "binarycrossentropy",
     "crossentropy",
     "dense",
+    "dropout",
     "elu",
+    "embedding",
     "fit",
     "gelu",
     "glorot",
+    "gru",
     "huber",
     "identity",
     "kaiming",
     "kldivergence",
+    "layernorm",
     "layout",
     "leakyrelu",
     "load",
     "logitbinarycrossentropy",
     "logitcrossentropy",
     "logsumexp",
+    "lstm",
     "mae",
     "mish",
     "mse",
@@ -102,6 +118,7 @@ __all__ = [
     "param",
     "poisson",
     "relu",
+    "rnn",
     "save",
     "selu",
     "sigmoid",

@@ -33,20 +33,26 @@ def dense(P, x, out: Any = None):
     array([[7.],
            [9.]])
     """
+    return affine(P.W, P.b, x, out)
+
+
+@njit(**FAST)
+def affine(W: Any, b, x, out: Any = None):
+    """x @ W + b"""
     if out is None:
-        out = np.empty(x.shape[:-1] + P.b.shape, x.dtype)
+        out = np.empty(x.shape[:-1] + b.shape, x.dtype)
     if x.ndim == 1:
-        _dense_one(P.W, P.b, x, out)
+        _affine_one(W, b, x, out)
     else:
-        np.dot(x, P.W, out)
+        np.dot(x, W, out)
         for k in range(out.shape[0]):
             for j in range(out.shape[1]):
-                out[k, j] += P.b[j]
+                out[k, j] += b[j]
     return out
 
 
 @njit(**FAST)
-def _dense_one(W: Any, b, x, out):
+def _affine_one(W: Any, b, x, out):
     """The longer loop is the inner one: it runs over vectors."""
     inputs, outputs = W.shape
     if outputs < inputs:

@@ -496,6 +496,35 @@ def test_an_array_that_is_not_filled_is_not_made_anew(m):
     nf.check_grads(reset_in_a_loop_that_may_not_run, (x, m))
 
 
+def carried_vector(p, n):
+    c, h = np.zeros(3), np.zeros(3)
+    for _ in range(n):
+        for j in range(3):
+            c[j] = p[j] * c[j] + 1.0
+            h[j] = p[j] * c[j]
+    return np.sum(h * h)
+
+
+def carried_rows(p, n):
+    c, h = np.zeros((3, 2)), np.zeros(3)
+    for _ in range(n):
+        for j in range(3):
+            for i in range(2):
+                c[j, i] = p[j] * c[j, i] + 1.0
+            h[j] = p[j] * c[j, 1]
+    return np.sum(h * h)
+
+
+@pytest.mark.parametrize("f", [carried_vector, carried_rows])
+def test_what_one_trip_hands_to_the_next_stays_an_array(f):
+    """Each iteration of the inner loop sees its own part only, but in every outer trip again."""
+    p = np.array([0.5, 0.6, 0.7])
+    c, slope = 1 + p + p**2 + p**3, 1 + 2 * p + 3 * p**2
+    value, d_p = nf.value_and_grad(f)(p, 4)
+    np.testing.assert_allclose(value, np.sum((p * c) ** 2), rtol=1e-14)
+    np.testing.assert_allclose(d_p, 2 * p * c * (c + p * slope), rtol=1e-14)
+
+
 def test_the_first_sum_into_zeros_is_a_store():
     fn = gradient(sum_of_sines, RNG.random(4))
     assert not [s for s in walk(fn.block) if isinstance(s, Alloc) and s.zero]
