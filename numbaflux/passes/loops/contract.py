@@ -50,10 +50,13 @@ def contract(fn: Function) -> Function:
 
 
 def _per_trip(dependence: Dependence, alloc: Alloc) -> tuple[For, int] | None:
-    """The loop that has all accesses to an array, each with its counter in one position."""
+    """The loop that has all accesses to an array, each with its counter in one position.
+
+    Within a loop that the array is made before, trips must not see what earlier ones have left.
+    """
     if alloc.result not in dependence.alias.private:
         return None
-    block = dependence.places.home[alloc.result]
+    home = block = dependence.places.home[alloc.result]
     while True:
         users = [s for s in block.stmts if s is not alloc and dependence.touches(s, alloc.result)]
         if len(users) != 1 or not isinstance(users[0], For) or users[0].parallel:
@@ -64,9 +67,16 @@ def _per_trip(dependence: Dependence, alloc: Alloc) -> tuple[For, int] | None:
         direct = [s for s in touching if alloc.result in uses(s)]
         visible = all(dependence.invariant(n, loop) for n in alloc.shape)
         for axis in range(len(alloc.shape)):
-            if visible and direct and all(_own(s, alloc.result, axis, loop) for s in direct):
+            own = visible and direct and all(_own(s, alloc.result, axis, loop) for s in direct)
+            if own and (block is home or _written_first(dependence, alloc, loop)):
                 return loop, axis
         block = loop.body
+
+
+def _written_first(dependence: Dependence, alloc: Alloc, loop: For) -> bool:
+    """Whether each trip writes its one element of a vector before anything else touches it."""
+    touching = (s for s in loop.body.stmts if dependence.touches(s, alloc.result))
+    return len(alloc.shape) == 1 and isinstance(next(touching, None), Store)
 
 
 def _own(stmt: Stmt, array: Var, axis: int, loop: For) -> bool:
