@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 import numbaflux as nf
-from numbaflux import nn, optim, vecmath
+from numbaflux import nn, optim
 
 NET = nn.layout("Heat", l1=nn.Dense(2, 16), l2=nn.Dense(16, 16), l3=nn.Dense(16, 1))
 RATE = 0.1
@@ -24,13 +24,13 @@ def solution(p, t, x):
     P = NET.unpack(p)
     first, second = np.empty(16), P.l2.b.copy()
     for j in range(16):
-        first[j] = vecmath.tanh(P.l1.W[0, j] * t + P.l1.W[1, j] * x + P.l1.b[j])
+        first[j] = nn.tanh(P.l1.W[0, j] * t + P.l1.W[1, j] * x + P.l1.b[j])
     for i in range(16):
         for j in range(16):
             second[j] += first[i] * P.l2.W[i, j]
     net = P.l3.b[0]
     for j in range(16):
-        net += vecmath.tanh(second[j]) * P.l3.W[j, 0]
+        net += nn.tanh(second[j]) * P.l3.W[j, 0]
     return math.sin(math.pi * x) + t * x * (1.0 - x) * net
 
 

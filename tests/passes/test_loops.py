@@ -733,3 +733,20 @@ def test_an_element_is_added_to_after_the_loop():
 def test_an_index_that_counts_is_not_kept():
     fn = gradient(two_steps, RNG.random(5))
     assert not [s for s in walk(fn.block) if isinstance(s, Alloc) and s.result.type.element == I64]
+
+
+def test_an_array_that_carries_from_trip_to_trip_is_not_contracted():
+    """`c` has an entry for every j, and each trip over t goes on with what the one before left."""
+
+    def cell(p, xs):
+        h, c = np.zeros(3), np.zeros(3)
+        for t in range(xs.size):
+            z = p * xs[t] + h
+            for j in range(3):
+                c[j] = 0.5 * c[j] + z[j]
+                h[j] = math.tanh(c[j])
+        return h.sum()
+
+    args = np.array([0.3, 0.5, -0.2]), np.array([1.0, 0.5, -0.3, 0.7])
+    assert nf.value_and_grad(cell)(*args)[0] == pytest.approx(cell(*args), rel=1e-14)
+    nf.check_grads(cell, args)
