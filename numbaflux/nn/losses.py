@@ -74,6 +74,8 @@ def logitcrossentropy(y, labels):
     """
     total = type(y[0, 0])(0.0)
     for k in range(y.shape[0]):
+        if not 0 <= labels[k] < y.shape[1]:
+            raise IndexError("a label that is none of the classes")
         total += logsumexp(y[k]) - y[k, labels[k]]
     return total / y.shape[0]
 

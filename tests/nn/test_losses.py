@@ -130,3 +130,12 @@ def softmaxed(y):
 
 def test_logsumexp():
     np.testing.assert_allclose(nn.logsumexp(Y[0]), np.log(np.exp(Y[0]).sum()), rtol=1e-14)
+
+
+@pytest.mark.parametrize("label", [-1, 4])
+def test_a_label_that_is_no_class_is_refused(label):
+    labels = LABELS.copy()
+    labels[2] = label
+    for f in (nn.logitcrossentropy, nf.grad(nn.logitcrossentropy)):
+        with pytest.raises(IndexError, match="none of the classes"):
+            f(Y, labels)
