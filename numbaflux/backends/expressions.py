@@ -84,8 +84,8 @@ class Expressions:
                 return self.fit(f"{{0}}[{places}]", (array, *index), needs), CALL
             case Dim(array=array, axis=axis):
                 return self.dimension(array, axis), CALL
-            case View(base=base, how=how):
-                return self.view(base, how), CALL
+            case View(result, base, how):
+                return self.view(base, how, result.type), CALL
             case _:
                 raise AssertionError(f"{type(stmt).__name__} is no expression")
 
@@ -123,7 +123,7 @@ class Expressions:
         places = ", ".join(self.text(i) for i in index)
         return f"{self.text(array)}, {f'({places})' if len(index) != 1 else places}"
 
-    def view(self, base: Atom, how: How) -> str:
+    def view(self, base: Atom, how: How, type: Type) -> str:
         array, lanes = self.text(base, CALL), width(base.type)
         match how:
             case Transpose(axes) if lanes:
@@ -131,6 +131,7 @@ class Expressions:
             case Reshape(shape) if lanes:
                 return f"{array}.reshape({self.shape(shape, lanes)})"
             case Index(items):
+                items = _contiguous(items) if isinstance(type, Array) and type.layout == "C" else items
                 return f"{array}[{', '.join(self._item(i) for i in items)}]"
             case Transpose(axes) if axes == tuple(reversed(range(len(axes)))):
                 return f"{array}.T"
@@ -218,6 +219,16 @@ class Expressions:
             "" if a is None else self.text(a) for a in (item.start, item.stop, item.step)
         )
         return f"{start}:{stop}" + (f":{step}" if step else "")
+
+
+def _contiguous(items: tuple[Atom | Slice | None, ...]) -> tuple[Atom | Slice | None, ...]:
+    """The index as Numba sees that its view is contiguous: `a[i]`, not `a[i, :, :]`."""
+    whole = Slice()
+    kept = items
+    while len(kept) > 1 and kept[-1] == whole:
+        kept = kept[:-1]
+    slices = sum(isinstance(i, Slice) for i in items)
+    return kept if slices > 1 else items
 
 
 def width(type: Type) -> int:

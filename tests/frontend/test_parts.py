@@ -119,3 +119,18 @@ def test_the_type_of_a_number_makes_a_number():
 
     d = nf.grad(halved)(np.float32(3.0))
     assert d == 3.0 and "float64" not in nf.source(nf.grad(halved), np.float32(3.0))
+
+
+def test_rows_of_an_array_of_three_axes_can_be_reshaped():
+    """Numba takes h[-1] to be contiguous, h[-1, :, :] not."""
+
+    def ends(s):
+        h = np.zeros((3, 2, 4))
+        for t in range(3):
+            h[t] = s[t] ** 2
+        last, first = h[-1].reshape(8), h[:2].reshape(16)
+        return np.sum(last**2) + np.sum(first)
+
+    s = np.random.default_rng(1).normal(size=(3, 2, 4))
+    expected = np.concatenate([2.0 * s[:2], 4.0 * s[2:] ** 3])
+    np.testing.assert_allclose(nf.grad(ends)(s), expected, rtol=1e-13)
