@@ -45,6 +45,7 @@ from numbaflux.nn.activations import (
     tanh,
 )
 from numbaflux.nn.chain import Chain
+from numbaflux.nn.conv import Conv, ConvTranspose, conv, convtranspose
 from numbaflux.nn.dropout import Embedding, dropout, embedding
 from numbaflux.nn.files import Saved, load, save
 from numbaflux.nn.init import glorot, kaiming, orthogonal
@@ -64,6 +65,7 @@ from numbaflux.nn.losses import (
 )
 from numbaflux.nn.norm import BatchNorm, LayerNorm, batchnorm, batchnorm_state, layernorm
 from numbaflux.nn.params import Net, Param, layout, param
+from numbaflux.nn.pool import flatten, globalpool, maxpool, meanpool
 from numbaflux.nn.recurrent import GRU, LSTM, RNN, gru, lstm, rnn
 from numbaflux.nn.train import History, batches, fit
 
@@ -78,6 +80,8 @@ __all__ = [
     "RNN",
     "BatchNorm",
     "Chain",
+    "Conv",
+    "ConvTranspose",
     "Dense",
     "Embedding",
     "History",
@@ -90,13 +94,17 @@ __all__ = [
     "batchnorm",
     "batchnorm_state",
     "binarycrossentropy",
+    "conv",
+    "convtranspose",
     "crossentropy",
     "dense",
     "dropout",
     "elu",
     "embedding",
     "fit",
+    "flatten",
     "gelu",
+    "globalpool",
     "glorot",
     "gru",
     "huber",
@@ -112,6 +120,8 @@ __all__ = [
     "logsumexp",
     "lstm",
     "mae",
+    "maxpool",
+    "meanpool",
     "mish",
     "mse",
     "orthogonal",
