@@ -99,7 +99,8 @@ def test_one_dimension(stride, padding, groups):
     how, b, x = (stride, padding, groups), RNG.normal(size=4), RNG.normal(size=(2, 9, 3))
     W, back = RNG.normal(size=(2 // groups, 3, 4)), RNG.normal(size=(4 // groups, 3, 2))
     check(conv_loss, flat(conv_by_numpy), W, b, x, *how)
-    check(adjoint_loss, flat(adjoint_by_numpy), back, b, x, *how)
+    y = nn.convtranspose(Weights(back, b), x, *how)
+    np.testing.assert_allclose(y, flat(adjoint_by_numpy)(back, b, x, *how), rtol=1e-12)
 
 
 NET = nn.layout("Net", c=nn.Conv(1, 3, (3, 3)))
@@ -143,14 +144,6 @@ def test_a_net_in_single_precision():
     np.testing.assert_allclose(g, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_forward_mode():
-    W, b, x = RNG.normal(size=(2, 3, 3, 4)), RNG.normal(size=4), RNG.normal(size=(4, 5, 6, 3))
-    v, t, how = RNG.normal(size=W.shape), RNG.normal(size=(4, 3, 3, 3)), (2, 1, 2)
-    _, along = nf.jvp(conv_loss, (W, b, x, t, *how), (v, *[None] * 6))
-    expected = np.sum(t * conv_by_numpy(W + 1e-30j * v, b, x, *how) ** 2).imag / 1e-30
-    np.testing.assert_allclose(along, expected, rtol=1e-12)
-
-
 @numba.njit(**nn.FAST)
 def pooled(x, size, stride, w):
     return np.sum(w * nn.maxpool(x, size, stride))
@@ -163,18 +156,9 @@ def test_of_equal_elements_the_first_gets_the_derivative():
     np.testing.assert_array_equal(nf.grad(pooled)(np.ones((2, 8, 4)), 3, 2, w), expected)
 
 
-@numba.njit(**nn.FAST)
-def averaged(x, w):
-    return np.sum(w * nn.globalpool(x) ** 2)
-
-
 def test_globalpool():
-    x, w = RNG.normal(size=(2, 5, 4, 3)), RNG.normal(size=(2, 3))
-    mean = x.mean(axis=(1, 2))
-    value, g = nf.value_and_grad(averaged)(x, w)
-    np.testing.assert_allclose(value, np.sum(w * mean**2), rtol=1e-13)
-    each = (2 * w * mean / 20)[:, None, None]
-    np.testing.assert_allclose(g, np.broadcast_to(each, x.shape), rtol=1e-13)
+    x = RNG.normal(size=(2, 5, 4, 3))
+    np.testing.assert_allclose(nn.globalpool(x), x.mean(axis=(1, 2)), rtol=1e-13)
     np.testing.assert_allclose(nn.globalpool(x[:, 0]), x[:, 0].mean(1), rtol=1e-13)
 
 
@@ -183,6 +167,8 @@ def test_images_with_the_batch_outermost_are_read_where_they_are():
     x = np.moveaxis(RNG.normal(size=(3, 4, 5, 6)), 0, 3)
     nn.conv(Weights(W, b), x, 1, 0, 1, out)
     np.testing.assert_allclose(out, conv_by_numpy(W, b, x, 1, 0, 1), rtol=1e-12, atol=1e-14)
+    with pytest.raises(ValueError, match="out"):
+        nn.conv(Weights(W, b), x, 1, 0, 1, out[:, 1:].copy())
 
 
 ONE, GROUPED = np.ones((2, 3, 4)), np.ones((1, 3, 4))
@@ -192,11 +178,9 @@ WRONG = [
     (nn.conv, GROUPED, (3, 9, 1), (1, 0, 3), "channels"),
     (nn.conv, ONE, (2, 2, 1), (1, 0, 1), "larger"),
     (nn.conv, ONE, (2, 9, 1), (0, 0, 1), "stride"),
-    (nn.conv, ONE, (2, 9, 1), (1, 0, 1, np.ones((4, 6, 1))), "out"),
     (nn.convtranspose, ONE, (3, 9, 1), (1, 0, 2), "channels"),
     (nn.convtranspose, ONE, (4, 9, 1), (1, 0, 1), "channels"),
     (nn.convtranspose, ONE, (4, 9, 1), (0, 0, 2), "stride"),
-    (nn.convtranspose, ONE, (4, 9, 1), (1, 0, 2, np.ones((4, 10, 1))), "out"),
 ]
 
 
