@@ -131,7 +131,9 @@ class Expressions:
             case Reshape(shape) if lanes:
                 return f"{array}.reshape({self.shape(shape, lanes)})"
             case Index(items):
-                items = _contiguous(items) if isinstance(type, Array) and type.layout == "C" else items
+                items = (
+                    _contiguous(items) if isinstance(type, Array) and type.layout == "C" else items
+                )
                 return f"{array}[{', '.join(self._item(i) for i in items)}]"
             case Transpose(axes) if axes == tuple(reversed(range(len(axes)))):
                 return f"{array}.T"

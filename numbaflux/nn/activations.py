@@ -27,9 +27,14 @@ def activate(f, x, out=None):
     """
     if out is None:
         out = np.empty_like(x)
-    flat, into = x.reshape(x.size), out.reshape(x.size)
-    for i in range(flat.size):
-        into[i] = f(flat[i])
+    if x.ndim == 2:  # in the form of the loop over the biases before it: they become one
+        for i in range(x.shape[0]):
+            for j in range(x.shape[1]):
+                out[i, j] = f(x[i, j])
+    else:
+        flat, into = x.reshape(x.size), out.reshape(x.size)
+        for i in range(flat.size):
+            into[i] = f(flat[i])
     return out
 
 

@@ -289,14 +289,20 @@ class Dependence:
         return next((gap for gap in sorted((g for g in gaps if g is not None), key=abs)), None)
 
     def element(self, access: Access) -> tuple[Atom, tuple[Form, ...] | None]:
-        """The array that an access goes to through views, and its place there."""
+        """The array that an access goes to through views, and its place there.
+
+        Through a view whose places are no affine forms of the base's it does not go: two indices
+        of one view are the same element if they are the same.
+        """
         array = access.array
         at = None if access.index is None else tuple(self.form(i) for i in access.index)
         while isinstance(array, Var) and isinstance(
             view := self.places.definition.get(array), View
         ):
-            array = view.base
-            at = None if at is None else self._through(view, at)
+            below = None if at is None else self._through(view, at)
+            if at is not None and below is None:
+                break
+            array, at = view.base, below
         return array, at
 
     def _through(self, view: View, at: tuple[Form, ...]) -> tuple[Form, ...] | None:

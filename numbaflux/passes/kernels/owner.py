@@ -39,6 +39,7 @@ from numbaflux.ir.nodes import (
     Prim,
     Stmt,
     Var,
+    View,
     While,
 )
 from numbaflux.ir.ops import SHARED, THREADS
@@ -202,7 +203,10 @@ class _Owner:
     def _element(self, stmt: Accumulate) -> tuple[Atom, tuple[Form, ...]]:
         """The array that is added to, and the place in it if that is known."""
         array, at = self.dependence.element(Access(stmt.array, stmt.index, True, True))
-        return array, at or ()
+        seen = (
+            isinstance(self.places.definition.get(array), View) if isinstance(array, Var) else False
+        )
+        return array, () if seen else at or ()  # a place in a view says nothing of others' places
 
     def _counts_up(self, stmt: Accumulate, pins: Pins) -> bool:
         """Whether no index that tells threads apart is negative."""
