@@ -41,6 +41,7 @@ from numba.core.untyped_passes import (
 from numba.cpython.builtins import do_minmax
 from numba.np.arrayobj import get_itemsize, make_array, populate_array
 
+from numbaflux.frontend.parts import seen_as
 from numbaflux.frontend.values import tuple_parts
 
 Types = tuple[types.Type, ...]
@@ -305,21 +306,14 @@ def _lower_reshaped(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     That there are as many elements as before has been checked; two lengths may be negative yet.
     """
     old = make_array(sig.args[0])(context, builder, args[0])
-    ty = sig.return_type
     dims = _lengths(context, builder, sig.args[1], args[1])
-    strides = []
     negative = cgutils.false_bit
     for dim in dims:
         negative = builder.or_(negative, builder.icmp_signed("<", dim, cgutils.intp_t(0)))
     with builder.if_then(negative, likely=False):
         context.call_conv.return_user_exc(builder, ValueError, (NEGATIVE,))
-    size = old.itemsize
-    for dim in reversed(dims):
-        strides.insert(0, size)
-        size = builder.mul(size, dim)
-    array = make_array(ty)(context, builder)
-    populate_array(array, old.data, dims, strides, old.itemsize, old.meminfo, old.parent)
-    return impl_ret_borrowed(context, builder, ty, array._getvalue())
+    new = seen_as(context, builder, sig.return_type, old, old.data, dims)
+    return impl_ret_borrowed(context, builder, sig.return_type, new)
 
 
 def _lengths(context: Any, builder: Any, ty: Any, shape: Any) -> list[Any]:

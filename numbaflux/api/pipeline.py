@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from numbaflux import runtime  # noqa: F401  for generated code: not at the first call
+from numbaflux import runtime  # noqa: F401  kept machine code refers to it
 from numbaflux.backends import cpu
 from numbaflux.debug import after
 from numbaflux.ir.trees import Program, with_leaves

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from numbaflux.backends.inline import Inlined
+from numbaflux.ir.build import without_tail
 from numbaflux.ir.nodes import (
     Array,
     Atom,
@@ -18,6 +19,7 @@ from numbaflux.ir.nodes import (
     Global,
     How,
     Index,
+    Item,
     Load,
     Prim,
     Reshape,
@@ -131,9 +133,8 @@ class Expressions:
             case Reshape(shape) if lanes:
                 return f"{array}.reshape({self.shape(shape, lanes)})"
             case Index(items):
-                items = (
-                    _contiguous(items) if isinstance(type, Array) and type.layout == "C" else items
-                )
+                if isinstance(type, Array) and type.layout == "C":
+                    items = _contiguous(items)
                 return f"{array}[{', '.join(self._item(i) for i in items)}]"
             case Transpose(axes) if axes == tuple(reversed(range(len(axes)))):
                 return f"{array}.T"
@@ -214,7 +215,7 @@ class Expressions:
             and not piece[0].isidentifier()
         )
 
-    def _item(self, item: Atom | Slice | None) -> str:
+    def _item(self, item: Item) -> str:
         if not isinstance(item, Slice):
             return "None" if item is None else self.text(item)
         start, stop, step = (
@@ -223,14 +224,10 @@ class Expressions:
         return f"{start}:{stop}" + (f":{step}" if step else "")
 
 
-def _contiguous(items: tuple[Atom | Slice | None, ...]) -> tuple[Atom | Slice | None, ...]:
+def _contiguous(items: Sequence[Item]) -> Sequence[Item]:
     """The index as Numba sees that its view is contiguous: `a[i]`, not `a[i, :, :]`."""
-    whole = Slice()
-    kept = items
-    while len(kept) > 1 and kept[-1] == whole:
-        kept = kept[:-1]
-    slices = sum(isinstance(i, Slice) for i in items)
-    return kept if slices > 1 else items
+    several = sum(isinstance(i, Slice) for i in items) > 1
+    return without_tail(items) if several else items
 
 
 def width(type: Type) -> int:

@@ -8,6 +8,7 @@ A layout within another has offsets of its own, so that layers of one shape are 
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -28,6 +29,7 @@ from numba.extending import (
 )
 from numba.np.arrayobj import make_array, populate_array
 
+from numbaflux.frontend.arrays import materialise
 from numbaflux.ir.build import Builder, array_of, index
 from numbaflux.ir.nodes import Array, Atom, Const, Index, Opaque, Reshape, Slice
 from numbaflux.parts import Layout
@@ -70,6 +72,7 @@ class PartsType(types.Type):
                 return types.Array(self.vector.dtype, len(field), "C")
 
 
+@cache
 def _digest(layout: Layout) -> str:
     return hashlib.sha256(repr(layout.fields).encode()).hexdigest()[:12]
 
@@ -152,15 +155,21 @@ def _lower_part(context: Any, builder: Any, ty: PartsType, value: Any, attr: str
         return builder.load(start)
     shape = (field.size,) if isinstance(field, Layout) else field
     of = part.vector if isinstance(part, PartsType) else part
-    array = make_array(of)(context, builder)
-    dims, strides, step = [cgutils.intp_t(n) for n in shape], [], vector.itemsize
+    found = seen_as(context, builder, of, vector, start, [cgutils.intp_t(n) for n in shape])
+    found = _struct(context, builder, part, found) if isinstance(part, PartsType) else found
+    return impl_ret_borrowed(context, builder, part, found)
+
+
+def seen_as(context: Any, builder: Any, ty: types.Array, owner: Any, data: Any, dims: Any) -> Any:
+    """The memory of an array, from `data` on, as a C array of these lengths."""
+    strides: list[Any] = []
+    step = owner.itemsize
     for n in reversed(dims):
         strides.insert(0, step)
         step = builder.mul(step, n)
-    populate_array(array, start, dims, strides, vector.itemsize, vector.meminfo, vector.parent)
-    found = array._getvalue()
-    found = _struct(context, builder, part, found) if isinstance(part, PartsType) else found
-    return impl_ret_borrowed(context, builder, part, found)
+    array = make_array(ty)(context, builder)
+    populate_array(array, data, dims, strides, owner.itemsize, owner.meminfo, owner.parent)
+    return array._getvalue()
 
 
 def _struct(context: Any, builder: Any, ty: PartsType, vector: Any) -> Any:
@@ -175,7 +184,7 @@ def _struct(context: Any, builder: Any, ty: PartsType, vector: Any) -> Any:
 def _lower_unpack(b: Builder, call: Any) -> Atom:
     """P is the vector itself; its length is looked at."""
     _, p = call.args
-    layout = call.type.layout
+    p, layout = materialise(b, p), call.type.layout
     wrong = b.prim("ne", b.dim(p, 0), index(layout.size))
     b.raise_if(wrong, ValueError, Const(layout.wrong, Opaque(types.unicode_type)))
     return p

@@ -156,8 +156,7 @@ TESTS = {
 for _op, _keys in SAME.items():
     _means(*_keys)(_same(_op))
 for _name in vecmath.__all__:
-    if _name != "pow":
-        _means(getattr(vecmath, _name))(_same(VECTOR.get(_name, _name)))
+    _means(getattr(vecmath, _name))(_same(VECTOR.get(_name, _name)))
 for _op, _keys in ROUNDINGS.items():
     _means(*_keys)(_float(_op))
 for _op, _keys in TESTS.items():
@@ -229,9 +228,6 @@ def _pow(b: Builder, args: Sequence[Atom], type: Scalar) -> Atom:
         return b.prim("pow", x, convert(b, n, type), type=type)
     whole = isinstance(n.type, Scalar) and n.type.is_int
     return b.prim("ipow", x, n if whole else convert(b, n, I64), type=type)
-
-
-_means(vecmath.pow)(_same("vec_pow"))
 
 
 def _is_small_whole(x: float) -> bool:

@@ -23,12 +23,10 @@ from numbaflux.frontend.values import (
     known,
 )
 from numbaflux.ir.build import array_of, full_slice
-from numbaflux.ir.nodes import I64, Array, Atom, Const, Scalar, Slice, Var
+from numbaflux.ir.nodes import I64, Array, Atom, Const, Item, Scalar, Slice, Var
 
 if TYPE_CHECKING:
     from numbaflux.frontend.lower import Lowering
-
-Item = Atom | Slice | None
 
 
 def array_items(low: Lowering, a: Atom, where: Value) -> list[Item]:

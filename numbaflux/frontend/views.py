@@ -18,10 +18,8 @@ from numbaflux.frontend.arrays import (
     shape,
     size,
 )
-from numbaflux.ir.build import Builder, array_of, full_slice, index
-from numbaflux.ir.nodes import Array, Atom, Const, Index, Reshape, Slice, Transpose, Type, Var
-
-Item = Atom | Slice | None
+from numbaflux.ir.build import Builder, array_of, full_slice, index, without_tail
+from numbaflux.ir.nodes import Array, Atom, Const, Index, Item, Reshape, Slice, Transpose, Type, Var
 
 
 def view_layout(base: Array, how: Index | Transpose | Reshape) -> str:
@@ -50,13 +48,6 @@ def _index_layout(base: Array, items: Sequence[Item]) -> str:
     if base.layout == "F" and full and _keeps(items[::-1]):
         return "F"
     return "A"
-
-
-def without_tail(items: Sequence[Item]) -> Sequence[Item]:
-    """An index without the whole axes at its end, which mean the same left out."""
-    while len(items) > 1 and items[-1] == full_slice():
-        items = items[:-1]
-    return items
 
 
 def _keeps(outer_to_inner: Sequence[Item]) -> bool:

@@ -36,6 +36,7 @@ from numbaflux.ir.nodes import (
     Global,
     How,
     If,
+    Item,
     Load,
     Loc,
     Prim,
@@ -285,6 +286,13 @@ def _name(a: Atom) -> str:
 
 def full_slice() -> Slice:
     return Slice(None, None, None)
+
+
+def without_tail(items: Sequence[Item]) -> Sequence[Item]:
+    """An index without the whole axes at its end, which mean the same left out."""
+    while len(items) > 1 and items[-1] == full_slice():
+        items = items[:-1]
+    return items
 
 
 def fold(op: str, args: tuple[Atom, ...], type: Type) -> Atom | None:

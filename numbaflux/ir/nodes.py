@@ -309,11 +309,14 @@ class Slice:
     step: Atom | None = None
 
 
+Item = Atom | Slice | None
+
+
 @dataclass(frozen=True, slots=True)
 class Index:
     """base[items]: an integer drops its axis, a Slice keeps it, None adds one of length 1."""
 
-    items: tuple[Atom | Slice | None, ...]
+    items: tuple[Item, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -286,7 +286,7 @@ class Dependence:
         if not alike or at is None or bt is None:
             return None
         gaps = [self._between(f, g, loop, other) for f, g in zip(at, bt, strict=True)]
-        return next((gap for gap in sorted((g for g in gaps if g is not None), key=abs)), None)
+        return min((g for g in gaps if g is not None), key=abs, default=None)
 
     def element(self, access: Access) -> tuple[Atom, tuple[Form, ...] | None]:
         """The array that an access goes to through views, and its place there.

@@ -79,9 +79,9 @@ class _Simplifier:
             self.forget(available, old)
             return self.regions(stmt, available)
         if isinstance(stmt, Raise):
-            passed = stmt.cond == Const(False, stmt.cond.type) or (Raise, stmt.cond) in available
+            never = stmt.cond == Const(False, stmt.cond.type) or (Raise, stmt.cond) in available
             available[Raise, stmt.cond] = stmt.cond  # it is false from here on
-            return () if passed else (stmt,)
+            return () if never else (stmt,)
         known = self.known(stmt, available)
         if known is not None:
             self.env[defs(stmt)[0]] = known

@@ -6,9 +6,12 @@ Formulas: Abramowitz & Stegun, chapters 4, 6, 7; DLMF 5.15 for the gamma family.
 """
 
 import math
+from collections.abc import Callable
 
 from numbaflux.ir.ops import PLAIN
-from numbaflux.rules.table import RULES, call, cast, rule, where, zero
+from numbaflux.rules.table import RULES, Sym, call, cast, rule, where, zero
+
+Call = Callable[..., Sym]
 
 cos, sin, cosh, sinh = call("cos"), call("sin"), call("cosh"), call("sinh")
 exp, log, sqrt = call("exp"), call("log"), call("sqrt")
@@ -41,13 +44,19 @@ rule("fmin", lambda x, y, r: r.equals(x), lambda x, y, r: ~r.equals(x))
 rule("fmax", lambda x, y, r: r.equals(x), lambda x, y, r: ~r.equals(x))
 rule("select", None, lambda c, x, y, r: c, lambda c, x, y, r: ~c)
 
-# Powers.  At x = 0 the partial in y is that of 0 ** y for y > 0: zero.
-rule(
-    "pow",
-    lambda x, y, r: where(y.equals(0.0), 0.0, y * pow_(x, y - 1.0), r),
-    lambda x, y, r: where(x.equals(0.0), 0.0, r * log(x), r),
-    guard=True,
-)
+
+def _power(name: str, power: Call, log: Call) -> None:
+    """At x = 0 the partial in y is that of 0 ** y for y > 0: zero."""
+    rule(
+        name,
+        lambda x, y, r: where(y.equals(0.0), 0.0, y * power(x, y - 1.0), r),
+        lambda x, y, r: where(x.equals(0.0), 0.0, r * log(x), r),
+        guard=True,
+    )
+
+
+# Powers.
+_power("pow", pow_, log)
 rule("ipow", lambda x, n, r: where(n.equals(0), 0.0, cast(n, x) * ipow(x, n - 1), x), guard=True)
 rule("sqrt", lambda x, r: 0.5 / r, guard=True)
 rule("cbrt", lambda x, r: 1.0 / (3.0 * r * r), guard=True)
@@ -96,12 +105,7 @@ rule("vec_cos", lambda x, r: -vec_sin(x))
 rule("vec_sinh", lambda x, r: vec_cosh(x), guard=True)
 rule("vec_cosh", lambda x, r: vec_sinh(x), guard=True)
 rule("vec_erf", lambda x, r: (2.0 / math.sqrt(math.pi)) * vec_exp(-(x * x)))
-rule(
-    "vec_pow",
-    lambda x, y, r: where(y.equals(0.0), 0.0, y * vec_pow(x, y - 1.0), r),
-    lambda x, y, r: where(x.equals(0.0), 0.0, r * vec_log(x), r),
-    guard=True,
-)
+_power("vec_pow", vec_pow, vec_log)
 for _twin, _op in PLAIN.items():
     RULES.setdefault(_twin, RULES[_op])
 

@@ -103,6 +103,14 @@ def test_what_is_no_vector_of_floats_is_refused(wrong):
         nf.grad(lambda q: LAYOUT.unpack(wrong).c * q)(1.0)
 
 
+def test_what_is_unpacked_may_be_an_expression(p):
+    @numba.njit
+    def doubled(p):
+        return np.sum(LAYOUT.unpack(2.0 * p).l2.b ** 2)
+
+    np.testing.assert_allclose(nf.grad(doubled)(p)[15:18], 8.0 * p[15:18])
+
+
 def test_an_unknown_name_is_refused(p):
     @numba.njit
     def misspelt(p):

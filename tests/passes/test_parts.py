@@ -69,7 +69,8 @@ def test_a_wrong_length_is_still_noticed(parameters):
 @pytest.mark.parametrize("x", [0.7, -0.7])
 def test_vecmath_is_what_the_user_wrote(x):
     df = nf.grad(chosen)
-    assert "math.tanh" not in nf.source(df, x).replace("vecmath.tanh", "")
+    text = nf.source(df, x)
+    assert "vecmath.tanh(" in text and not re.search(r"\bmath\.(tanh|sin|cos)", text)
     expected = 1.0 - np.tanh(x) ** 2 if x > 0 else np.cos(x)
     np.testing.assert_allclose(df(x), expected, rtol=1e-15)
 

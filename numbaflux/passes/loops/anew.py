@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import prod
 
 from numbaflux.debug import stage
-from numbaflux.ir.nodes import Alloc, Atom, Block, Const, Dim, Function, Stmt, Store, Var, View
+from numbaflux.ir.nodes import Alloc, Atom, Block, Dim, Function, Stmt, Store, Var, View
 from numbaflux.ir.walk import map_regions, regions, substitute, uses, walk, within
 from numbaflux.passes.dependence import Dependence
+from numbaflux.passes.loops.registers import small
 from numbaflux.passes.loops.sink import visits_all
 
 SMALL = 64  # elements
@@ -30,20 +30,15 @@ SMALL = 64  # elements
 def anew(fn: Function) -> Function:
     """The function with an array for each time that a small one is filled."""
     top = set(fn.block.stmts)
-    made = [s for s in walk(fn.block) if isinstance(s, Alloc) and _small(s) and s not in top]
+    made = [s for s in walk(fn.block) if small(s, SMALL) and s not in top]
     if not made:
         return fn
-    dependence = Dependence(fn)
+    dependence = Dependence.of(fn)
     again: dict[Stmt, list[Alloc]] = {}
     for alloc in made:
         for stmt in _fillings(dependence, alloc):
             again.setdefault(stmt, []).append(alloc)
     return replace(fn, block=_block(fn.block, again)) if again else fn
-
-
-def _small(alloc: Alloc) -> bool:
-    lengths = [int(n.value) for n in alloc.shape if isinstance(n, Const)]
-    return len(lengths) == len(alloc.shape) and prod(lengths) <= SMALL
 
 
 def _fillings(dependence: Dependence, alloc: Alloc) -> Iterator[Stmt]:
@@ -63,10 +58,6 @@ def _fillings(dependence: Dependence, alloc: Alloc) -> Iterator[Stmt]:
         if touched and isinstance(visits_all(dependence, stmt, alloc), Store):
             yield stmt
         touched = touched or not isinstance(stmt, Dim)
-
-
-def _direct(stmt: Stmt, array: Var) -> bool:
-    return array in uses(stmt) and not isinstance(stmt, View)
 
 
 def _block(block: Block, again: dict[Stmt, list[Alloc]]) -> Block:

@@ -176,10 +176,8 @@ class _Fuser:
         Or reads what it has read, if they are short: LLVM has no loop left to gain from.  A loop
         over vectors stays one, apart from a loop that has others within.
         """
-        inner = [not any(map(regions, loop.body.stmts)) for loop in (first, second)]
-        if any(mine and not other and elementary(loop) for loop, mine, other in (
-            (first, *inner), (second, *reversed(inner)),
-        )):  # fmt: skip
+        nests = [any(map(regions, loop.body.stmts)) for loop in (first, second)]
+        if nests[0] != nests[1] and elementary(second if nests[0] else first):
             return False
         short = isinstance(first.count, Const) and int(first.count.value) <= SHORT
         alike = elementary(first) == elementary(second)

@@ -53,14 +53,14 @@ def registers(fn: Function) -> Function:
     return replace(fn, block=_Registers(arrays).block(fn.block, {})) if arrays else fn
 
 
-def small(stmt: Stmt) -> TypeGuard[Alloc]:
+def small(stmt: Stmt, most: int = MOST_ELEMENTS) -> TypeGuard[Alloc]:
     """Whether a statement makes an array of a few numbers."""
     if not isinstance(stmt, Alloc) or stmt.space:
         return False
     type = array_of(stmt.result)
     lengths = [int(n.value) for n in stmt.shape if isinstance(n, Const)]
     known = len(lengths) == len(stmt.shape) and not type.grows and isinstance(type.element, Scalar)
-    return known and 0 < prod(lengths) <= MOST_ELEMENTS
+    return known and 0 < prod(lengths) <= most
 
 
 def place(alloc: Alloc, at: Sequence[Atom]) -> tuple[int, ...] | None:
