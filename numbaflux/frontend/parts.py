@@ -154,7 +154,7 @@ def _lower_part(context: Any, builder: Any, ty: PartsType, value: Any, attr: str
     if isinstance(part, types.Float):
         return builder.load(start)
     shape = (field.size,) if isinstance(field, Layout) else field
-    of = part.vector if isinstance(part, PartsType) else part
+    of: Any = part.vector if isinstance(part, PartsType) else part
     found = seen_as(context, builder, of, vector, start, [cgutils.intp_t(n) for n in shape])
     found = _struct(context, builder, part, found) if isinstance(part, PartsType) else found
     return impl_ret_borrowed(context, builder, part, found)
