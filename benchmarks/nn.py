@@ -61,6 +61,11 @@ def ours(loss: Any, *data: Any) -> Callable[[], Train]:
     return build
 
 
+def by_hand(train: Any, *data: Any) -> Callable[[], Train]:
+    """A training loop written as a whole."""
+    return lambda: lambda p, steps: train(p, *data, steps, LR)
+
+
 def by_jax(loss: Any, *data: Any) -> Callable[[], Train]:
     """The same with jax: a scan over the steps, compiled as a whole."""
 
@@ -111,8 +116,11 @@ def mlp() -> Case:
         h = jnp.tanh(h @ p[96:1120].reshape(32, 32) + p[1120:1152])
         return jnp.mean((h @ p[1152:1184].reshape(32, 1) + p[1184] - y) ** 2)
 
-    by_hand = lambda: lambda p, steps: hand.mlp_train(p, x, y, steps, LR)  # noqa: E731
-    tools = {"hand": by_hand, "numbaflux": ours(loss, x, y), "jax": by_jax(loss_jax, x, y)}
+    tools = {
+        "hand": by_hand(hand.mlp_train, x, y),
+        "numbaflux": ours(loss, x, y),
+        "jax": by_jax(loss_jax, x, y),
+    }
     return Case(net.init(0), tools, 300, 1.5)
 
 
@@ -136,9 +144,8 @@ def classifier() -> Case:
         total = jnp.log(jnp.exp(y - top).sum(1)) + top[:, 0]
         return jnp.mean(total - y[jnp.arange(64), labels])
 
-    by_hand = lambda: lambda p, steps: hand.classifier_train(p, x, labels, steps, LR)  # noqa: E731
     tools = {
-        "hand": by_hand,
+        "hand": by_hand(hand.classifier_train, x, labels),
         "numbaflux": ours(loss, x, labels),
         "jax": by_jax(loss_jax, x, labels),
     }
@@ -195,8 +202,11 @@ def neural_ode() -> Case:
 
         return jnp.sum(jax.lax.scan(step, data[0], data[1:])[1]) / len(data)
 
-    by_hand = lambda: lambda p, steps: hand.ode_train(p, data, dt, steps, LR)  # noqa: E731
-    tools = {"hand": by_hand, "numbaflux": ours(loss, data, dt), "jax": by_jax(loss_jax, data)}
+    tools = {
+        "hand": by_hand(hand.ode_train, data, dt),
+        "numbaflux": ours(loss, data, dt),
+        "jax": by_jax(loss_jax, data),
+    }
     return Case(net.init(0), tools, 100, 1.5)
 
 

@@ -310,13 +310,15 @@ def _vote(routine: str, result: Scalar) -> Callable[[Any, Call], Value]:
     return lower
 
 
+I32 = Scalar("int32")
+
 for _kind in ("count", "and", "or"):
-    _type = lambda predicate: types.int32  # noqa: E731
-    register(f"syncthreads_{_kind}", _type)(_vote(f"sync_{_kind}", Scalar("int32")))
+    _register = register(f"syncthreads_{_kind}", lambda predicate: types.int32)
+    _register(_vote(f"sync_{_kind}", I32))
 for _kind in ("all", "any"):
-    _type = lambda mask, predicate: types.bool_  # noqa: E731
-    register(f"{_kind}_sync", _type)(_vote(f"warp_{_kind}", BOOL))
-register("ballot_sync", lambda mask, predicate: types.int32)(_vote("warp_ballot", Scalar("int32")))
+    _register = register(f"{_kind}_sync", lambda mask, predicate: types.bool_)
+    _register(_vote(f"warp_{_kind}", BOOL))
+register("ballot_sync", lambda mask, predicate: types.int32)(_vote("warp_ballot", I32))
 
 
 # ---- warps -------------------------------------------------------------------------------------

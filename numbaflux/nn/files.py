@@ -69,7 +69,8 @@ def load(path: str | PathLike[str], net: Layout) -> Saved:
 
     with safe_open(path, "numpy") as file:
         about = file.metadata() or {}
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        names = file.keys()
+        arrays = {name: file.get_tensor(name) for name in names}
     rows: dict[str, dict[str, np.ndarray]] = {}
     for key, array in arrays.items():
         row, _, name = key.rpartition("/")

@@ -449,52 +449,27 @@ def interleaved(x, y):
         y[cuda.blockIdx.x] = s[0] + c[0]
 
 
-@cuda.jit
-def weighted(x, y):
-    s = cuda.shared.array(32, float64)
-    t, i = cuda.threadIdx.x, cuda.grid(1)
-    s[t] = x[i] ** 2
-    cuda.syncthreads()
-    n = 16
-    while n > 0:
-        if t < n:
-            s[t] += 0.5 * s[t + n]
+def tree(first, weight, results):
+    """A sum by halving, from `first` on, of weighted terms, of which some results are read."""
+
+    @cuda.jit
+    def kernel(x, y):
+        s = cuda.shared.array(32, float64)
+        t, i = cuda.threadIdx.x, cuda.grid(1)
+        s[t] = x[i] ** 2
         cuda.syncthreads()
-        n //= 2
-    if t == 0:
-        y[cuda.blockIdx.x] = s[0]
+        n = first
+        while n > 0:
+            if t < n:
+                s[t] += weight * s[t + n]
+            cuda.syncthreads()
+            n //= 2
+        if t == 0:
+            y[cuda.blockIdx.x] = s[0]
+            if results > 1:
+                y[cuda.blockIdx.x] += s[1]
 
-
-@cuda.jit
-def of_a_part(x, y):
-    s = cuda.shared.array(32, float64)
-    t, i = cuda.threadIdx.x, cuda.grid(1)
-    s[t] = x[i] ** 2
-    cuda.syncthreads()
-    n = 8
-    while n > 0:
-        if t < n:
-            s[t] += s[t + n]
-        cuda.syncthreads()
-        n //= 2
-    if t == 0:
-        y[cuda.blockIdx.x] = s[0]
-
-
-@cuda.jit
-def two_results(x, y):
-    s = cuda.shared.array(32, float64)
-    t, i = cuda.threadIdx.x, cuda.grid(1)
-    s[t] = x[i] ** 2
-    cuda.syncthreads()
-    n = 16
-    while n > 0:
-        if t < n:
-            s[t] += s[t + n]
-        cuda.syncthreads()
-        n //= 2
-    if t == 0:
-        y[cuda.blockIdx.x] = s[0] + s[1]
+    return kernel
 
 
 def loops_that_wait(kernel, launch, *arrays):
@@ -506,8 +481,9 @@ def loops_that_wait(kernel, launch, *arrays):
 
 @pytest.mark.parametrize(
     "kernel, left",
-    [(halving, 0), (interleaved, 0), (weighted, 1), (of_a_part, 1), (two_results, 1)],
-    ids=lambda p: getattr(p, "__name__", None),
+    [(halving, 0), (interleaved, 0), (tree(16, 1.0, 1), 0), (tree(16, 0.5, 1), 1),
+     (tree(8, 1.0, 1), 1), (tree(16, 1.0, 2), 1)],
+    ids=["halving", "interleaved", "tree", "weighted", "of_a_part", "two_results"],
 )  # fmt: skip
 def test_sums_of_a_block(kernel, left):
     """A broadcast, unless terms have weights, threads none, or several elements are read."""

@@ -8,6 +8,7 @@ import numbaflux as nf
 from numbaflux.cuda.kernel import for_launch
 from numbaflux.cuda.launch import Launch
 from numbaflux.ir.printer import show
+from tests.cuda.hosts import halve
 from tests.cuda.programs import PROGRAMS, single
 
 STEP = 1e-6
@@ -173,18 +174,6 @@ def until(x, y):
             y[i] = y[i] * 1.2 + 0.1 * x[i] * x[i]
 
 
-@cuda.jit
-def halves(x, y):
-    """As often as each element needs, which is lost then."""
-    i = cuda.grid(1)
-    if i < x.size:
-        v = x[i]
-        while v > 0.3:
-            v = 0.5 * v * v
-        y[i] = v * x[i]
-        x[i] = v + x[i]
-
-
 @pytest.mark.parametrize(
     "kernel", [in_place, steps, compaction], ids=["in_place", "steps", "compaction"]
 )
@@ -212,7 +201,7 @@ def test_adjoint_says_what_is_lost(kernel):
             (0, 2),
         ),
         (PROGRAMS["bodies"].kernel, PROGRAMS["bodies"].args, (0, 1, 2)),
-        (halves, lambda r: [r.uniform(0.0, 1.7, 30), np.zeros(30)], (0, 1)),
+        (halve, lambda r: [r.uniform(0.0, 1.7, 30), np.zeros(30)], (0, 1)),
     ],
     ids=["in_place", "steps", "compaction", "bodies", "halves"],
 )

@@ -9,6 +9,7 @@ That nothing has been added, when there may be no such element, is seen by a val
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 from numbaflux.ir.build import Builder, zero_of
@@ -51,16 +52,16 @@ class Pending:
 Sums = dict[Key, Pending]
 
 
-class Carrier:
+class Carrier(ABC):
     """Takes additions out of statements; which, says `leaving`."""
 
     def __init__(self, fn: Function) -> None:
         self.dependence = Dependence.of(fn)
         self.places, self.alias = self.dependence.places, self.dependence.alias
 
+    @abstractmethod
     def leaving(self, region: Block) -> list[Accumulate]:
         """The additions of a region that can be made after it."""
-        raise NotImplementedError
 
     def stmt(self, stmt: Stmt) -> tuple[Stmt, Sums]:
         """The statement without the additions that can be made after it, and those."""

@@ -203,10 +203,9 @@ class _Owner:
     def _element(self, stmt: Accumulate) -> tuple[Atom, tuple[Form, ...]]:
         """The array that is added to, and the place in it if that is known."""
         array, at = self.dependence.element(Access(stmt.array, stmt.index, True, True))
-        seen = (
-            isinstance(self.places.definition.get(array), View) if isinstance(array, Var) else False
-        )
-        return array, () if seen else at or ()  # a place in a view says nothing of others' places
+        if isinstance(array, Var) and isinstance(self.places.definition.get(array), View):
+            return array, ()  # a place in a view says nothing of places in its base
+        return array, at or ()
 
     def _counts_up(self, stmt: Accumulate, pins: Pins) -> bool:
         """Whether no index that tells threads apart is negative."""
