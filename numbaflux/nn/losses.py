@@ -14,6 +14,16 @@ from numbaflux import FAST, vecmath
 
 
 @njit(**FAST)
+def _mean(of, y, t):
+    """The mean of of(y, t) over the elements of two arrays."""
+    y, t = y.reshape(y.size), t.reshape(t.size)
+    total = type(y[0])(0.0)
+    for i in range(y.size):
+        total += of(y[i], t[i])
+    return total / y.size
+
+
+@njit(**FAST)
 def mse(y, t):
     """mean((y - t)^2)
 
@@ -22,21 +32,23 @@ def mse(y, t):
     >>> float(nn.mse(np.array([1.0, 2.0]), np.array([1.0, 4.0])))
     2.0
     """
-    y, t = y.reshape(y.size), t.reshape(t.size)
-    total = type(y[0])(0.0)
-    for i in range(y.size):
-        total += (y[i] - t[i]) ** 2
-    return total / y.size
+    return _mean(_square, y, t)
+
+
+@njit(**FAST)
+def _square(y, t):
+    return (y - t) ** 2
 
 
 @njit(**FAST)
 def mae(y, t):
     """mean(|y - t|)"""
-    y, t = y.reshape(y.size), t.reshape(t.size)
-    total = type(y[0])(0.0)
-    for i in range(y.size):
-        total += abs(y[i] - t[i])
-    return total / y.size
+    return _mean(_distance, y, t)
+
+
+@njit(**FAST)
+def _distance(y, t):
+    return abs(y - t)
 
 
 @njit(**FAST)
@@ -117,29 +129,31 @@ def kldivergence(q, t):
 @njit(**FAST)
 def logitbinarycrossentropy(y, t):
     """The mean of softplus(y) - t y: y logits, t in [0, 1]."""
-    y, t = y.reshape(y.size), t.reshape(t.size)
-    total = type(y[0])(0.0)
-    for i in range(y.size):
-        total += vecmath.softplus(y[i]) - t[i] * y[i]
-    return total / y.size
+    return _mean(_of_logit, y, t)
+
+
+@njit(**FAST)
+def _of_logit(y, t):
+    return vecmath.softplus(y) - t * y
 
 
 @njit(**FAST)
 def binarycrossentropy(q, t):
     """The mean of -(t log q + (1 - t) log(1 - q)): q in (0, 1), t in [0, 1]."""
-    q, t = q.reshape(q.size), t.reshape(t.size)
-    total = type(q[0])(0.0)
-    for i in range(q.size):
-        one = type(q[i])(1.0)
-        total -= t[i] * vecmath.log(q[i]) + (one - t[i]) * vecmath.log1p(-q[i])
-    return total / q.size
+    return _mean(_of_probability, q, t)
+
+
+@njit(**FAST)
+def _of_probability(q, t):
+    return -(t * vecmath.log(q) + (type(q)(1.0) - t) * vecmath.log1p(-q))
 
 
 @njit(**FAST)
 def poisson(y, t):
     """The mean of y - t log(y): y rates > 0, t counts, without log(t!)."""
-    y, t = y.reshape(y.size), t.reshape(t.size)
-    total = type(y[0])(0.0)
-    for i in range(y.size):
-        total += y[i] - t[i] * vecmath.log(y[i])
-    return total / y.size
+    return _mean(_of_rate, y, t)
+
+
+@njit(**FAST)
+def _of_rate(y, t):
+    return y - t * vecmath.log(y)
