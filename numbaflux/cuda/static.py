@@ -25,7 +25,6 @@ from numbaflux.cuda.device import OPTIONS, DeviceKernel, NoCudaError
 CAPABILITY = (9, 0)  # of the GPU to compile for: an H100's
 LAYOUTS = ("nvidia/cu13/bin", "nvidia/cuda_nvcc/bin", "nvidia/cuda_nvdisasm/bin")  # of the wheels
 DOUBLE = re.compile(r"D(ADD|MUL|FMA|SETP|MNMX|SET)|\w+\.(\w+\.)*(F64|64H)")
-EACH = ("registers", "stack", "spills", "shared")  # what kernels need one after the other
 NOTHING = ("NOP",)  # instructions that only fill up
 
 

@@ -171,3 +171,9 @@ def silent(block: Block) -> Block:
     gone = Store | Accumulate | Gemm | Barrier
     stmts = (map_regions(s, silent) for s in block.stmts if not isinstance(s, gone))
     return replace(block, stmts=tuple(stmts))
+
+
+def without(block: Block, gone: frozenset[Accumulate]) -> Block:
+    """The block without some additions."""
+    stmts = (map_regions(s, lambda r: without(r, gone)) for s in block.stmts if s not in gone)
+    return replace(block, stmts=tuple(stmts))

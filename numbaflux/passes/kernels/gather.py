@@ -51,7 +51,7 @@ from numbaflux.ir.ops import EXPENSIVE, THREADS
 from numbaflux.ir.walk import blocks, clone, map_regions, walk
 from numbaflux.passes.dependence import accesses
 from numbaflux.passes.forms import ONE, Form, atom_of, form, plus
-from numbaflux.passes.kernels.carry import Carrier, Pending, silent
+from numbaflux.passes.kernels.carry import Carrier, Pending, silent, without
 from numbaflux.passes.kernels.owner import Known, own
 from numbaflux.passes.kernels.signs import Signs
 from numbaflux.passes.kernels.trips import bounds
@@ -62,9 +62,8 @@ GATHERED = "gathered: a thread sums what its neighbours send, in a launch before
 EFFORT = 10  # operations that an expensive one counts for
 
 Offset = tuple[int, int, int]
-Place = tuple[
-    tuple[str, Form], ...
-]  # of each axis the axis of the grid that runs along it, the rest
+# Of each axis of an array the axis of the grid that runs along it, and the rest of the index.
+Place = tuple[tuple[str, Form], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ class _Gatherer(Carrier):
         atomic = any(isinstance(s, Accumulate) and s.atomic for s in walk(owned.block))
         if atomic or _work(first) > MOST:
             return None
-        rest = simplify(replace(self.fn, block=self._without(self.fn.block)))
+        rest = simplify(replace(self.fn, block=without(self.fn.block, self.gone)))
         return Gathered(first, rest, more, self.arrays)
 
     def _meets(self, array: Atom) -> bool:
@@ -134,10 +133,6 @@ class _Gatherer(Carrier):
         """Whether nobody sees what is in the arrays, and additions name the arrays themselves."""
         others = (a for a in accesses(self.fn.block) if self._meets(a.array))
         return all(a.sums for a in others) and all(s.array in self.arrays for s in self.gone)
-
-    def _without(self, block: Block) -> Block:
-        stmts = (map_regions(s, self._without) for s in block.stmts if s not in self.gone)
-        return replace(block, stmts=tuple(stmts))
 
     # ---- what is sent --------------------------------------------------------------------------
 

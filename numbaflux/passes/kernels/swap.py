@@ -44,7 +44,7 @@ from numbaflux.ir.ops import SHARED, THREADS
 from numbaflux.ir.walk import clone, free, map_regions, uses, walk
 from numbaflux.passes.dependence import accesses
 from numbaflux.passes.forms import ONE, Form, atom_of, form, plus
-from numbaflux.passes.kernels.carry import Carrier, Pending, silent
+from numbaflux.passes.kernels.carry import Carrier, Pending, silent, without
 from numbaflux.passes.kernels.owner import Known, contested
 from numbaflux.passes.kernels.uniform import Uniform, has_barrier
 from numbaflux.passes.simplify import simplify
@@ -290,7 +290,7 @@ class _Swapper(Carrier):
             if turned:
                 b.append(Barrier("block", stmt.loc))
                 gone = frozenset(s for t in turned for p in t.sums for s in p.of)
-                b.append(map_regions(stmt, lambda r, gone=gone: _without(r, gone)))
+                b.append(map_regions(stmt, lambda r, gone=gone: without(r, gone)))
                 for t in turned:
                     self._loop_of(b, t)
             else:
@@ -371,8 +371,3 @@ def _itemsize(array: Var) -> int:
     element = array_of(array).element
     assert isinstance(element, Scalar)
     return element.numpy.itemsize
-
-
-def _without(block: Block, gone: frozenset[Accumulate]) -> Block:
-    stmts = (map_regions(s, lambda r: _without(r, gone)) for s in block.stmts if s not in gone)
-    return replace(block, stmts=tuple(stmts))
