@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.core import cgutils, ir
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core import cgutils, event, ir
+from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.dispatcher import Dispatcher
 from numba.core.imputils import impl_ret_borrowed, lower_builtin
@@ -41,6 +41,7 @@ from numba.core.untyped_passes import (
 from numba.cpython.builtins import do_minmax
 from numba.np.arrayobj import get_itemsize, make_array, populate_array
 
+from numbaflux.api.linking import LinkedCode, linked
 from numbaflux.frontend.parts import seen_as
 from numbaflux.frontend.values import tuple_parts
 
@@ -70,6 +71,16 @@ def without_collector() -> Iterator[None]:
         gc.enable()
 
 
+def lowered(dispatcher: Dispatcher, arg_types: Types) -> CompileResult:
+    """A generated function for these types, by this pipeline; not machine code yet."""
+    compiler = dispatcher._compiler
+    compiler.pipeline_class = _Linked
+    details = {"dispatcher": dispatcher, "args": arg_types, "return_type": None}
+    with dispatcher._compiling_counter, event.trigger_event("numba:compile", data=details):
+        result = compiler.compile(arg_types, None)
+    return result if result.entry_point else linked(result)
+
+
 class _Generated(CompilerBase):
     def __init__(self, typingctx: Any, *args: Any) -> None:
         super().__init__(Remembering(typingctx), *args)
@@ -77,10 +88,22 @@ class _Generated(CompilerBase):
     def define_pipelines(self) -> list[Any]:
         pm = DefaultPassBuilder.define_nopython_pipeline(self.state)
         if not self.state.flags.auto_parallel.enabled:  # whose analysis knows NumPy's functions
-            pm.passes = [(OURS.get(p, p), why) for p, why in pm.passes if p not in NEEDLESS]
+            ours = {NativeLowering: self.lowering}
+            pm.passes = [(ours.get(p, p), why) for p, why in pm.passes if p not in NEEDLESS]
             pm.add_pass_after(_Shorten, FixupArgs)
         pm.finalize()
         return [pm]
+
+
+    @property
+    def lowering(self) -> Any:
+        return _Lowering
+
+
+class _Linked(_Generated):
+    @property
+    def lowering(self) -> Any:
+        return _LoweringToLink
 
 
 # ---- types -------------------------------------------------------------------------------------
@@ -222,6 +245,19 @@ class _Lowering(NativeLowering):
         return _Lower
 
 
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _LoweringToLink(_Lowering):
+    """The same without machine code and wrappers."""
+
+    _name = "numbaflux_lowering_to_link"
+
+    def run_pass(self, state: Any) -> bool:
+        state.library = LinkedCode(state.targetctx.codegen(), state.func_id.func_qualname)
+        flags = state.flags
+        flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+        return super().run_pass(state)
+
+
 # Generated code has no closures, `with`, `literally` and no arithmetic of whole arrays.
 NEEDLESS = {
     WithLifting,
@@ -233,7 +269,6 @@ NEEDLESS = {
     LiteralPropagationSubPipelinePass,
     NopythonRewrites,
 }
-OURS = {NativeLowering: _Lowering}
 
 # ---- their types and code ----------------------------------------------------------------------
 
