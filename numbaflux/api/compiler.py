@@ -94,7 +94,6 @@ class _Generated(CompilerBase):
         pm.finalize()
         return [pm]
 
-
     @property
     def lowering(self) -> Any:
         return _Lowering
