@@ -41,7 +41,7 @@ from numba.core.untyped_passes import (
 from numba.cpython.builtins import do_minmax
 from numba.np.arrayobj import get_itemsize, make_array, populate_array
 
-from numbaflux.api.linking import LinkedCode, linked
+from numbaflux.api.linking import LinkedCode
 from numbaflux.frontend.parts import seen_as
 from numbaflux.frontend.values import tuple_parts
 
@@ -72,13 +72,18 @@ def without_collector() -> Iterator[None]:
 
 
 def lowered(dispatcher: Dispatcher, arg_types: Types) -> CompileResult:
-    """A generated function for these types, by this pipeline; not machine code yet."""
-    compiler = dispatcher._compiler
-    compiler.pipeline_class = _Linked
-    details = {"dispatcher": dispatcher, "args": arg_types, "return_type": None}
-    with dispatcher._compiling_counter, event.trigger_event("numba:compile", data=details):
-        result = compiler.compile(arg_types, None)
-    return result if result.entry_point else linked(result)
+    """A generated function for these types, by this pipeline, once; not machine code yet."""
+    known = dispatcher.__dict__.setdefault("numbaflux_lowered", {})
+    if arg_types not in known:
+        compiler = dispatcher._compiler
+        before, compiler.pipeline_class = compiler.pipeline_class, _Linked
+        details = {"dispatcher": dispatcher, "args": arg_types, "return_type": None}
+        try:
+            with dispatcher._compiling_counter, event.trigger_event("numba:compile", data=details):
+                known[arg_types] = compiler.compile(arg_types, None)
+        finally:
+            compiler.pipeline_class = before
+    return known[arg_types]
 
 
 class _Generated(CompilerBase):

@@ -38,7 +38,7 @@ from numbaflux import frontend
 from numbaflux.api import machine_code, pipeline
 from numbaflux.api.compiler import lowered, without_collector
 from numbaflux.api.fingerprint import fingerprint
-from numbaflux.api.linking import is_linked_only, wrapped
+from numbaflux.api.linking import adopted, is_linked_only, wrapped
 from numbaflux.debug import after
 from numbaflux.errors import (
     InternalError,
@@ -193,7 +193,7 @@ class Derivative(CPUDispatcher):
                 raise RuntimeError("compilation disabled")
             with without_collector():
                 result = result or self._compile(arg_types)
-                if is_linked_only(result) and not self._called_by_compiled_code:
+                if not self._called_by_compiled_code:
                     result = self._wrapped(result)
             if result is not known:
                 self.add_overload(result)
@@ -201,6 +201,8 @@ class Derivative(CPUDispatcher):
 
     def _wrapped(self, result: CompileResult) -> CompileResult:
         """A result that Python can call."""
+        if not is_linked_only(result):
+            return result
         return wrapped(result, bool(self.options.get("nogil")))
 
     def add_overload(self, result: CompileResult) -> None:
@@ -254,7 +256,7 @@ class Derivative(CPUDispatcher):
         generated = pipeline.generate(self.__name__, program, self.options, key)
         inner = generated.function
         try:
-            result = lowered(inner, arg_types)
+            result = adopted(lowered(inner, arg_types))
         except errors.NumbaError as error:
             raise InternalError(
                 f"the code generated for `{self.__name__}` does not compile: {generated.path}\n"

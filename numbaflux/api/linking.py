@@ -20,7 +20,12 @@ from numba.core.compiler import CompileResult
 
 
 class LinkedCode(JITCodeLibrary):
-    """LLVM code that is not optimised before it is part of something else."""
+    """LLVM code that is not optimised before it is part of something else.
+
+    `whole`: that code and its wrappers as machine code, once somebody has asked for it.
+    """
+
+    whole: CodeLibrary | None = None
 
     def _optimize_final_module(self) -> None:
         pass
@@ -35,24 +40,38 @@ class _Unwrapped:
 
 
 def is_linked_only(result: CompileResult) -> bool:
-    """Whether a function has no machine code of its own yet."""
+    """Whether a function has no entry point for Python yet."""
     return isinstance(result.entry_point, _Unwrapped)
 
 
-def linked(result: CompileResult) -> CompileResult:
-    """What was lowered, known to callers in compiled code."""
-    context, descriptor = result.target_context, result.fndesc
-    name = context.get_env_name(descriptor)
-    if not context.codegen()._engine.is_symbol_defined(name):
-        _define(context.codegen(), name)
-    context.codegen().set_env(name, result.environment)
-    made = result._replace(entry_point=_Unwrapped())
-    context.insert_user_function(made.entry_point, descriptor, [result.library])
-    return made
+def adopted(result: CompileResult) -> CompileResult:
+    """A result as a derivative's own: those with the same text share the code, not what it is
+    known by, which goes with the derivative."""
+    context, descriptor, environment = result.target_context, result.fndesc, result.environment
+    if isinstance(result.library, LinkedCode):
+        name = context.get_env_name(descriptor)
+        if not context.codegen()._engine.is_symbol_defined(name):
+            _define(context.codegen(), name)
+        context.codegen().set_env(name, environment)
+        entry = _Unwrapped()
+    else:  # Numba's own pipeline has compiled it, for threads
+        entry = context.get_executable(result.library, descriptor, environment)
+    context.insert_user_function(entry, descriptor, [result.library])
+    return result._replace(entry_point=entry)
 
 
 def wrapped(result: CompileResult, release_gil: bool) -> CompileResult:
-    """The same with machine code, and an entry point for Python; callers go on linking."""
+    """An adopted result with an entry point for Python; callers go on linking."""
+    context, descriptor, linked = result.target_context, result.fndesc, result.library
+    whole = linked.whole = linked.whole or _whole(result, release_gil)
+    entry = context.get_executable(whole, descriptor, result.environment)
+    context.insert_user_function(entry, descriptor, [linked])
+    context.remove_user_function(result.entry_point)
+    return result._replace(entry_point=entry, library=whole)
+
+
+def _whole(result: CompileResult, release_gil: bool) -> CodeLibrary:
+    """The code and its wrappers, for Python and for who calls by address, as Numba makes them."""
     context, descriptor, environment = result.target_context, result.fndesc, result.environment
     library: CodeLibrary = context.codegen().create_library(result.library.name)
     library.enable_object_caching()
@@ -62,10 +81,7 @@ def wrapped(result: CompileResult, release_gil: bool) -> CompileResult:
     )
     if not any(isinstance(t, types.Omitted) for t in descriptor.argtypes):
         context.create_cfunc_wrapper(library, descriptor, environment, result.call_helper)
-    entry = context.get_executable(library, descriptor, environment)
-    context.insert_user_function(entry, descriptor, [result.library])
-    context.remove_user_function(result.entry_point)
-    return result._replace(entry_point=entry, library=library)
+    return library
 
 
 def _define(codegen: Any, name: str) -> None:

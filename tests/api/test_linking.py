@@ -1,11 +1,13 @@
 """Derivatives that compiled code calls: linked, and machine code only once Python calls them."""
 
+import gc
 import math
 
 import numba
 import numpy as np
 import pytest
 from numba import float64, types
+from numba.core import event
 
 import numbaflux as nf
 from numbaflux.api.linking import is_linked_only
@@ -92,3 +94,30 @@ def test_a_default_is_a_default():
     derivative = nf.grad(f)
     assert numba.njit(lambda x: derivative(x))(2.0) == 12.0 == derivative(2.0)
     assert derivative(2.0, 1.0) == 4.0
+
+
+def test_the_same_text_is_compiled_once_and_outlives_whoever_asked_first():
+    first, second, third = (nf.grad(numba.njit(work.py_func)) for _ in range(3))
+    assert first(0.7) == second(0.7)
+    with event.install_recorder("numba:compile") as recorder:
+        assert numba.njit(lambda x: second(x))(0.7) == first(0.7)
+    assert sum(e.is_start for _, e in recorder.buffer) == 1
+    value = first(0.7)
+    del first
+    gc.collect()
+    assert third(0.7) == value == numba.njit(lambda x: second(x) + third(x))(0.7) / 2.0
+
+
+def test_threads_and_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBAFLUX_CACHE_DIR", str(tmp_path))
+
+    def f(x):
+        total = 0.0
+        for i in numba.prange(len(x)):
+            total += x[i] ** 2
+        return total
+
+    derivative = nf.grad(f, parallel=True, cache=True)
+    x = np.arange(3.0)
+    np.testing.assert_array_equal(derivative(x), 2.0 * x)
+    np.testing.assert_array_equal(numba.njit(lambda x: derivative(x))(x), 2.0 * x)
