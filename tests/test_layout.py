@@ -48,7 +48,8 @@ ARROWS = {
     "errors": {"ir"},
 }
 MAY_KNOW_NUMBA = {
-    f"numbaflux/api/{name}.py" for name in ("compiler", "dispatcher", "linking", "machine_code")
+    f"numbaflux/api/{name}.py"
+    for name in ("compiler", "dispatcher", "linking", "lowering", "machine_code")
 }
 
 

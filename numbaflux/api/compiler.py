@@ -24,7 +24,6 @@ from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.dispatcher import Dispatcher
 from numba.core.imputils import impl_ret_borrowed, lower_builtin
-from numba.core.lowering import Lower
 from numba.core.typed_passes import NativeLowering, NopythonRewrites
 from numba.core.typing.npydecl import parse_dtype
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
@@ -42,6 +41,7 @@ from numba.cpython.builtins import do_minmax
 from numba.np.arrayobj import get_itemsize, make_array, populate_array
 
 from numbaflux.api.linking import LinkedCode
+from numbaflux.api.lowering import ShortLower
 from numbaflux.frontend.parts import seen_as
 from numbaflux.frontend.values import tuple_parts
 
@@ -156,8 +156,6 @@ def reshaped(*args: Any) -> Any:
     """A contiguous array under another shape of as many elements."""
 
 
-ARITHMETIC = (operator.add, operator.sub, operator.mul, operator.truediv)
-ARITHMETIC += (operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne)
 SHORTER = {np.empty: empty, np.zeros: zeros, min: least, max: greatest}
 
 
@@ -217,36 +215,13 @@ def _only(name: Any, known: Mapping[str, list[Any]]) -> Any:
     return found[0] if len(found) == 1 else None
 
 
-class _Lower(Lower):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._operators: dict[Any, Any] = {}
-
-    def lower_binop(self, resty: Any, expr: Any, op: Any) -> Any:
-        """An operator's code is looked up once for some types, not at each place."""
-        args = self.fndesc.calltypes[expr].args
-        if op not in ARITHMETIC or not all(isinstance(t, types.Number) for t in args):
-            return super().lower_binop(resty, expr, op)
-        context, builder = self.context, self.builder
-        if (op, args) not in self._operators:
-            fn = context.typing_context.resolve_value_type(op)
-            sig = fn.get_call_type(context.typing_context, args, {})
-            self._operators[op, args] = context.get_function(fn, sig), sig.return_type
-        implementation, given = self._operators[op, args]
-        operands = [
-            context.cast(builder, self.loadvar(v.name), self.typeof(v.name), t)
-            for v, t in zip((expr.lhs, expr.rhs), args)
-        ]
-        return context.cast(builder, implementation(builder, operands), given, resty)
-
-
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _Lowering(NativeLowering):
     _name = "numbaflux_lowering"
 
     @property
     def lowering_class(self) -> Any:
-        return _Lower
+        return ShortLower
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
