@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import gc
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -114,7 +114,8 @@ class _Linked(_Generated):
 
 
 class Remembering:
-    """A typing context that remembers, during one compilation, what operators give for numbers."""
+    """A typing context that remembers, during one compilation, what operators give for numbers, and
+    what an index gives for an array."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
@@ -124,13 +125,28 @@ class Remembering:
         return getattr(self._context, name)
 
     def resolve_function_type(self, func: Any, args: Types, kws: Mapping[str, Any]) -> Any:
-        numbers = all(isinstance(a, types.Number | types.Boolean) for a in args)
-        if kws or not numbers or not isinstance(func, types.Function):
-            return self._context.resolve_function_type(func, args, kws)
-        key = func, tuple(args)
+        made = self._context.resolve_function_type
+        plain = NUMBERS if isinstance(func, types.Function) else ELEMENTS
+        if kws or not (isinstance(func, types.Function) or func is operator.getitem):
+            return made(func, args, kws)
+        return self._once(plain, func, args, lambda: made(func, args, kws))
+
+    def resolve_setitem(self, target: types.Type, index: types.Type, value: types.Type) -> Any:
+        args = target, index, value
+        return self._once(ELEMENTS, "setitem", args, lambda: self._context.resolve_setitem(*args))
+
+    def _once(self, kinds: Any, what: Any, args: Types, find: Callable[[], Any]) -> Any:
+        """What is found for arguments of some kinds, which does not change."""
+        if not all(isinstance(a, kinds) for a in args):
+            return find()
+        key = what, tuple(args)
         if key not in self._known:
-            self._known[key] = self._context.resolve_function_type(func, args, kws)
+            self._known[key] = find()
         return self._known[key]
+
+
+NUMBERS = types.Number | types.Boolean
+ELEMENTS = NUMBERS | types.Array | types.BaseTuple | types.SliceType
 
 
 # ---- calls -------------------------------------------------------------------------------------
