@@ -36,9 +36,15 @@ slope = nf.grad(cost, argnums=1)
 @njit
 def direction(points, centroids):
     """The gradient over the diagonal of the Hessian."""
-    ones = np.ones(centroids.shape)
+    ones = np.empty(centroids.shape)
+    for i in range(ones.shape[0]):
+        for j in range(ones.shape[1]):
+            ones[i, j] = 1.0
     first, second = nf.jvp(slope, (points, centroids), (None, ones))
-    return first / second
+    for i in range(first.shape[0]):
+        for j in range(first.shape[1]):
+            first[i, j] /= second[i, j]
+    return first
 
 
 def members(points, centroids):

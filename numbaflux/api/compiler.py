@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import gc
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numba import types
-from numba.core import cgutils, ir
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core import cgutils, event, ir
+from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.dispatcher import Dispatcher
 from numba.core.imputils import impl_ret_borrowed, lower_builtin
-from numba.core.lowering import Lower
 from numba.core.typed_passes import NativeLowering, NopythonRewrites
 from numba.core.typing.npydecl import parse_dtype
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
@@ -41,6 +40,8 @@ from numba.core.untyped_passes import (
 from numba.cpython.builtins import do_minmax
 from numba.np.arrayobj import get_itemsize, make_array, populate_array
 
+from numbaflux.api.linking import LinkedCode
+from numbaflux.api.lowering import ShortLower
 from numbaflux.frontend.parts import seen_as
 from numbaflux.frontend.values import tuple_parts
 
@@ -70,6 +71,21 @@ def without_collector() -> Iterator[None]:
         gc.enable()
 
 
+def lowered(dispatcher: Dispatcher, arg_types: Types) -> CompileResult:
+    """A generated function for these types, by this pipeline, once; not machine code yet."""
+    known = dispatcher.__dict__.setdefault("numbaflux_lowered", {})
+    if arg_types not in known:
+        compiler = dispatcher._compiler
+        before, compiler.pipeline_class = compiler.pipeline_class, _Linked
+        details = {"dispatcher": dispatcher, "args": arg_types, "return_type": None}
+        try:
+            with dispatcher._compiling_counter, event.trigger_event("numba:compile", data=details):
+                known[arg_types] = compiler.compile(arg_types, None)
+        finally:
+            compiler.pipeline_class = before
+    return known[arg_types]
+
+
 class _Generated(CompilerBase):
     def __init__(self, typingctx: Any, *args: Any) -> None:
         super().__init__(Remembering(typingctx), *args)
@@ -77,17 +93,29 @@ class _Generated(CompilerBase):
     def define_pipelines(self) -> list[Any]:
         pm = DefaultPassBuilder.define_nopython_pipeline(self.state)
         if not self.state.flags.auto_parallel.enabled:  # whose analysis knows NumPy's functions
-            pm.passes = [(OURS.get(p, p), why) for p, why in pm.passes if p not in NEEDLESS]
+            ours = {NativeLowering: self.lowering}
+            pm.passes = [(ours.get(p, p), why) for p, why in pm.passes if p not in NEEDLESS]
             pm.add_pass_after(_Shorten, FixupArgs)
         pm.finalize()
         return [pm]
+
+    @property
+    def lowering(self) -> Any:
+        return _Lowering
+
+
+class _Linked(_Generated):
+    @property
+    def lowering(self) -> Any:
+        return _LoweringToLink
 
 
 # ---- types -------------------------------------------------------------------------------------
 
 
 class Remembering:
-    """A typing context that remembers, during one compilation, what operators give for numbers."""
+    """A typing context that remembers, during one compilation, what operators give for numbers, and
+    what an index gives for an array."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
@@ -97,13 +125,28 @@ class Remembering:
         return getattr(self._context, name)
 
     def resolve_function_type(self, func: Any, args: Types, kws: Mapping[str, Any]) -> Any:
-        numbers = all(isinstance(a, types.Number | types.Boolean) for a in args)
-        if kws or not numbers or not isinstance(func, types.Function):
-            return self._context.resolve_function_type(func, args, kws)
-        key = func, tuple(args)
+        made = self._context.resolve_function_type
+        plain = NUMBERS if isinstance(func, types.Function) else ELEMENTS
+        if kws or not (isinstance(func, types.Function) or func is operator.getitem):
+            return made(func, args, kws)
+        return self._once(plain, func, args, lambda: made(func, args, kws))
+
+    def resolve_setitem(self, target: types.Type, index: types.Type, value: types.Type) -> Any:
+        args = target, index, value
+        return self._once(ELEMENTS, "setitem", args, lambda: self._context.resolve_setitem(*args))
+
+    def _once(self, kinds: Any, what: Any, args: Types, find: Callable[[], Any]) -> Any:
+        """What is found for arguments of some kinds, which does not change."""
+        if not all(isinstance(a, kinds) for a in args):
+            return find()
+        key = what, tuple(args)
         if key not in self._known:
-            self._known[key] = self._context.resolve_function_type(func, args, kws)
+            self._known[key] = find()
         return self._known[key]
+
+
+NUMBERS = types.Number | types.Boolean
+ELEMENTS = NUMBERS | types.Array | types.BaseTuple | types.SliceType
 
 
 # ---- calls -------------------------------------------------------------------------------------
@@ -129,8 +172,6 @@ def reshaped(*args: Any) -> Any:
     """A contiguous array under another shape of as many elements."""
 
 
-ARITHMETIC = (operator.add, operator.sub, operator.mul, operator.truediv)
-ARITHMETIC += (operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne)
 SHORTER = {np.empty: empty, np.zeros: zeros, min: least, max: greatest}
 
 
@@ -190,36 +231,26 @@ def _only(name: Any, known: Mapping[str, list[Any]]) -> Any:
     return found[0] if len(found) == 1 else None
 
 
-class _Lower(Lower):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._operators: dict[Any, Any] = {}
-
-    def lower_binop(self, resty: Any, expr: Any, op: Any) -> Any:
-        """An operator's code is looked up once for some types, not at each place."""
-        args = self.fndesc.calltypes[expr].args
-        if op not in ARITHMETIC or not all(isinstance(t, types.Number) for t in args):
-            return super().lower_binop(resty, expr, op)
-        context, builder = self.context, self.builder
-        if (op, args) not in self._operators:
-            fn = context.typing_context.resolve_value_type(op)
-            sig = fn.get_call_type(context.typing_context, args, {})
-            self._operators[op, args] = context.get_function(fn, sig), sig.return_type
-        implementation, given = self._operators[op, args]
-        operands = [
-            context.cast(builder, self.loadvar(v.name), self.typeof(v.name), t)
-            for v, t in zip((expr.lhs, expr.rhs), args)
-        ]
-        return context.cast(builder, implementation(builder, operands), given, resty)
-
-
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _Lowering(NativeLowering):
     _name = "numbaflux_lowering"
 
     @property
     def lowering_class(self) -> Any:
-        return _Lower
+        return ShortLower
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _LoweringToLink(_Lowering):
+    """The same without machine code and wrappers."""
+
+    _name = "numbaflux_lowering_to_link"
+
+    def run_pass(self, state: Any) -> bool:
+        state.library = LinkedCode(state.targetctx.codegen(), state.func_id.func_qualname)
+        flags = state.flags
+        flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+        return super().run_pass(state)
 
 
 # Generated code has no closures, `with`, `literally` and no arithmetic of whole arrays.
@@ -233,7 +264,6 @@ NEEDLESS = {
     LiteralPropagationSubPipelinePass,
     NopythonRewrites,
 }
-OURS = {NativeLowering: _Lowering}
 
 # ---- their types and code ----------------------------------------------------------------------
 

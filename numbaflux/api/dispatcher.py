@@ -28,6 +28,7 @@ from typing import Any, Protocol
 from numba import typeof
 from numba.core import errors, types
 from numba.core.caching import NullCache
+from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 from numba.core.imputils import lower_builtin
@@ -39,8 +40,9 @@ from numba.np.numpy_support import from_dtype
 
 from numbaflux import frontend
 from numbaflux.api import machine_code, pipeline
-from numbaflux.api.compiler import compile_so, without_collector
+from numbaflux.api.compiler import lowered, without_collector
 from numbaflux.api.fingerprint import fingerprint
+from numbaflux.api.linking import adopted, is_linked_only, wrapped
 from numbaflux.api.memory import quarter
 from numbaflux.debug import after
 from numbaflux.errors import (
@@ -102,6 +104,7 @@ class Derivative(CPUDispatcher):
         self._sources: dict[Types, str] = {}
         self._programs: dict[Types, Program] = {}
         self._reading: set[Types] = set()
+        self._called_by_compiled_code = False
         super().__init__(self._python_function(), targetoptions={"nopython": True})
         self._guard()
 
@@ -197,14 +200,15 @@ class Derivative(CPUDispatcher):
         arg_types, _ = normalize_signature(sig)
         arg_types = tuple(arg_types)
         with global_compiler_lock:
-            known = self.overloads.get(arg_types)
-            if known is not None:
-                return known.entry_point
-            if not self._can_compile:
+            known = result = self.overloads.get(arg_types)
+            if result is None and not self._can_compile:
                 raise RuntimeError("compilation disabled")
             with without_collector():
-                result = self._compile(arg_types)
-            self.add_overload(result)
+                result = result or self._compile(arg_types)
+                if not self._called_by_compiled_code:
+                    result = self._wrapped(result)
+            if result is not known:
+                self.add_overload(result)
             self._guard()
             return result.entry_point
 
@@ -213,6 +217,33 @@ class Derivative(CPUDispatcher):
         refusing = any(TOO_LARGE in source for source in self._sources.values())
         unknown = not self._sources and self.transform.frugal() is not None
         self.__class__ = _Guarded if refusing or unknown else Derivative
+
+    def _wrapped(self, result: CompileResult) -> CompileResult:
+        """A result that Python can call."""
+        if not is_linked_only(result):
+            return result
+        return wrapped(result, bool(self.options.get("nogil")))
+
+    def add_overload(self, result: CompileResult) -> None:
+        """Remember a result, and let Python call it if it can be called."""
+        if is_linked_only(result):
+            self.overloads[tuple(result.signature.args)] = result
+        else:
+            super().add_overload(result)
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """What a caller in compiled code is typed by; it links the derivative."""
+        with global_compiler_lock:
+            before, self._called_by_compiled_code = self._called_by_compiled_code, True
+            try:
+                return super().get_call_template(args, kws)
+            finally:
+                self._called_by_compiled_code = before
+
+    def get_compile_result(self, sig: Any) -> Any:
+        """The result for a signature whose function is called by its address."""
+        self.compile(sig)
+        return super().get_compile_result(sig)
 
     def _compile(self, arg_types: Types) -> Any:
         key = None
@@ -224,16 +255,18 @@ class Derivative(CPUDispatcher):
                 self._cache_hits[arg_types] += 1
                 result, self._sources[arg_types] = found
                 return result
-        generated = self._generate(arg_types, key)
-        result = generated.function.overloads[arg_types]
+        generated, result = self._generate(arg_types, key)
         if key is not None and generated.kept:
             self._cache_misses[arg_types] += 1
+            result = self._wrapped(result)
             data = machine_code.dump(result, generated.text)
             if data is not None:
                 pipeline.save_code(self.__name__, key, data)
         return result
 
-    def _generate(self, arg_types: Types, key: str | None) -> pipeline.Generated:
+    def _generate(
+        self, arg_types: Types, key: str | None
+    ) -> tuple[pipeline.Generated, CompileResult]:
         """The derivative written and compiled."""
         program = self.numbaflux_program(arg_types)
         if program.compiled is not None:
@@ -242,9 +275,8 @@ class Derivative(CPUDispatcher):
         budget = quarter() if self.transform.frugal() else None
         generated = pipeline.generate(self.__name__, program, self.options, key, budget)
         inner = generated.function
-        compile_so(inner)
         try:
-            inner.compile(arg_types)
+            result = adopted(lowered(inner, arg_types))
         except errors.NumbaError as error:
             raise InternalError(
                 f"the code generated for `{self.__name__}` does not compile: {generated.path}\n"
@@ -252,7 +284,7 @@ class Derivative(CPUDispatcher):
             ) from error
         self._inner[arg_types] = inner
         self._sources[arg_types] = generated.text
-        return generated
+        return generated, result
 
     def _compile_for_args(self, *args: Any, **kwargs: Any) -> Any:
         """Called by Numba's C code for argument types that are new."""

@@ -67,12 +67,14 @@ def capture(
     arg_types: Types,
     targetoptions: Mapping[str, Any] | None = None,
     dispatcher: Dispatcher | None = None,
+    run: Run | None = None,
 ) -> Typed:
     """The typed statements of a function, one Numba type for each of its parameters.
 
     `types.Omitted(value)` is the type of a default, a `StarArgTuple` that of `*args`.
+    Captures that share a `run` capture no function twice.
     """
-    with global_compiler_lock, _capturing() as run:
+    with global_compiler_lock, _capturing(run or Run()) as run:
         run.failures.clear()
         try:
             return run.capture(dispatcher or plain(py_func), py_func, arg_types, targetoptions)
@@ -115,9 +117,14 @@ class _Failure:
 
 
 @dataclass
-class _Run:
-    """What a capture and those of its callees share."""
+class Run:
+    """What a capture and those of its callees share.
 
+    `known`: what has been captured, unless it is part of a recursion that is still being typed.
+    """
+
+    known: dict[Any, Typed] = field(default_factory=dict)
+    recursions: int = 0
     users: dict[int, Dispatcher] = field(default_factory=dict)  # by identity, kept alive
     results: dict[tuple[Any, Types], types.Type] = field(default_factory=dict)
     reading: dict[Any, Dispatcher] = field(default_factory=dict)  # by Python function
@@ -127,9 +134,19 @@ class _Run:
     def capture(
         self, dispatcher: Dispatcher, py_func: Any, arg_types: Types, options: Any = None
     ) -> Typed:
+        given = dispatcher.targetoptions if options is None else options
+        key = dispatcher, tuple(arg_types), repr(sorted(given.items()))
+        if key in self.known:
+            return self.known[key]
+        before = self.recursions
+        typed = self._capture(dispatcher, py_func, arg_types, given)
+        if self.recursions == before:
+            self.known[key] = typed
+        return typed
+
+    def _capture(self, dispatcher: Dispatcher, py_func: Any, arg_types: Types, given: Any) -> Typed:
         self.meet(arg_types)
         flags: Any = Flags()
-        given = dispatcher.targetoptions if options is None else options
         cpu_target.options.parse_as_flags(
             flags, {k: v for k, v in given.items() if k not in OWN_OPTIONS}
         )
@@ -161,6 +178,7 @@ class _Run:
         if not isinstance(f, FunctionType) or hasattr(value, "numbaflux_program"):
             return None
         if f in self.reading:
+            self.recursions += 1
             return self.reading[f]
         return plain(f) if f is value and _is_unknown(context, f) else None
 
@@ -215,20 +233,20 @@ def _typed(py_func: Any, arg_types: Types, state: Any) -> Typed:
 _local = threading.local()
 
 
-def _active() -> _Run | None:
+def _active() -> Run | None:
     """The capture that this thread is in, unless it is compiling something meanwhile."""
-    run: _Run | None = getattr(_local, "run", None)
+    run: Run | None = getattr(_local, "run", None)
     return None if run is None or run.suspended else run
 
 
 @contextmanager
-def _capturing() -> Iterator[_Run]:
+def _capturing(run: Run) -> Iterator[Run]:
     """Within, callees are captured, not compiled.  note [Typing]"""
-    run = _active()
-    if run is not None:
-        yield run
+    active = _active()
+    if active is not None:
+        yield active
         return
-    outer, _local.run = getattr(_local, "run", None), _Run()
+    outer, _local.run = getattr(_local, "run", None), run
     template, compile_ = Dispatcher.__dict__.get("get_call_template"), Dispatcher.compile
     Dispatcher.get_call_template = _get_call_template(Dispatcher.get_call_template)
     Dispatcher.compile = _suspending(Dispatcher.compile)
@@ -237,7 +255,7 @@ def _capturing() -> Iterator[_Run]:
         with warnings.catch_warnings():
             # they are about the user's code, and said when Numba compiles it
             warnings.simplefilter("ignore", errors.NumbaWarning)
-            yield _local.run
+            yield run
     finally:
         TypeInferer.resolve_call = _resolve_originally
         Dispatcher.compile = compile_
@@ -270,7 +288,9 @@ _resolve_originally = TypeInferer.resolve_call
 
 def _resolve_call(self: TypeInferer, fnty: Any, pos_args: Any, kw_args: Any) -> Any:
     """note [Recursion]"""
-    if _active() is not None and isinstance(fnty, types.RecursiveCall):
+    run = _active()
+    if run is not None and isinstance(fnty, types.RecursiveCall):
+        run.recursions += 1
         dispatcher = fnty.dispatcher_type.dispatcher
         _, folded = dispatcher.fold_argument_types(pos_args, kw_args)
         if self.context.callstack.match(dispatcher.py_func, folded) is None:
@@ -365,7 +385,7 @@ class _MeetFunctions(FunctionPass):
         super().__init__()
 
     def run_pass(self, state: Any) -> bool:
-        run: _Run = _local.run
+        run: Run = _local.run
         func_ir, changed = state.func_ir, False
         for block in func_ir.blocks.values():
             for stmt in block.body:

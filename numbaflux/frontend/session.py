@@ -12,7 +12,7 @@ from numba.core import ir, types
 from numba.core.dispatcher import Dispatcher
 
 from numbaflux.frontend import fence, structure
-from numbaflux.frontend.read import Typed, capture, loc_of
+from numbaflux.frontend.read import Run, Typed, capture, loc_of
 from numbaflux.frontend.tree import Node
 from numbaflux.frontend.values import (
     NONE,
@@ -49,6 +49,7 @@ class Session:
     arrays: dict[int, Global] = field(default_factory=dict)
     stack: list[Key] = field(default_factory=list)
     callees: dict[Key, Recursive] = field(default_factory=dict)
+    run: Run = field(default_factory=Run)
 
     def loc_of(self, loc: ir.Loc, py_func: Any) -> Loc:
         return loc_of(loc, py_func)
@@ -67,7 +68,7 @@ class Session:
         outer = self.stack
         self.stack = [*([] if again else outer), (py_func, arg_types)]
         try:
-            typed = capture(py_func, arg_types, options, dispatcher)
+            typed = capture(py_func, arg_types, options, dispatcher, self.run)
             fence.check(typed)
             yield typed
         finally:

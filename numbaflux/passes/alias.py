@@ -50,6 +50,7 @@ class Aliases:
     def __init__(self, fn: Function) -> None:
         self.fn = fn
         self._sites: dict[Atom, set[Site]] = defaultdict(set)
+        self._settled: dict[Atom, frozenset[Site]] = {}  # the same, when no more are found
         self._inside: dict[Site, set[Site]] = defaultdict(set)  # array of references: what it holds
         for p in fn.params:
             if isinstance(p.type, Array):
@@ -57,12 +58,13 @@ class Aliases:
         self._share_written_params(fn)
         while self._grow(fn.block):
             pass
+        self._settled = {a: frozenset(sites) for a, sites in self._sites.items()}
 
     def of(self, a: Atom) -> frozenset[Site]:
         """The sites a reference may point into; none for a scalar."""
         if isinstance(a, Global):
             return frozenset((a,))
-        return frozenset(self._sites.get(a, ()))
+        return self._settled[a] if a in self._settled else frozenset(self._sites.get(a, ()))
 
     def held(self, a: Atom) -> frozenset[Site]:
         """The sites that the references stored in `a` may point into."""

@@ -52,6 +52,8 @@ from numbaflux.passes.alias import written_arrays
 from numbaflux.passes.forms import ONE, Form, form, plus
 from numbaflux.passes.places import Places
 
+Element = tuple[Atom, tuple[Form, ...] | None]  # an array and a place in it, if that is known
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
@@ -100,6 +102,7 @@ class Dependence:
         self.places = Places(fn)
         self.alias = self.places.alias
         self.loops: dict[Var, For] = {}  # by counter
+        self._elements: dict[tuple[Atom, tuple[Atom, ...] | None], Element] = {}
         for stmt in walk(fn.block):
             if isinstance(stmt, For):
                 self.loops[stmt.body.params[0]] = stmt
@@ -288,12 +291,18 @@ class Dependence:
         gaps = [self._between(f, g, loop, other) for f, g in zip(at, bt, strict=True)]
         return min((g for g in gaps if g is not None), key=abs, default=None)
 
-    def element(self, access: Access) -> tuple[Atom, tuple[Form, ...] | None]:
+    def element(self, access: Access) -> Element:
         """The array that an access goes to through views, and its place there.
 
         Through a view whose places are no affine forms of the base's it does not go: two indices
         of one view are the same element if they are the same.
         """
+        key = access.array, access.index
+        if key not in self._elements:
+            self._elements[key] = self._element(access)
+        return self._elements[key]
+
+    def _element(self, access: Access) -> Element:
         array = access.array
         at = None if access.index is None else tuple(self.form(i) for i in access.index)
         while isinstance(array, Var) and isinstance(

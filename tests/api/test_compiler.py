@@ -49,6 +49,50 @@ def test_new_arrays(f, shape):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def elements(a, i, j, u, out):
+    out[i, j] = a[i, j] + a[-1, u]
+    out[u, -j] += a[u, j] * a[0, 1]
+    out[-1, 0] = 2
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i4", "?"])
+@pytest.mark.parametrize("order", ["C", "F", "A"])
+def test_elements(dtype, order):
+    """Negative and unsigned indices, every layout, casts."""
+    wide = np.arange(48).reshape(6, 8) % 5
+    a = np.array(wide, dtype, order="F" if order == "F" else "C")
+    a = a[::2, ::2] if order == "A" else a
+    results = []
+    for f in both(elements):
+        out = np.zeros_like(a)
+        f(a, -2, 2, np.uint8(1), out)
+        results.append(out)
+    np.testing.assert_array_equal(*results)
+    assert results[0].any()
+
+
+def test_elements_of_vectors_and_blocks():
+    def f(x, y, k):
+        x[k] = y[k, 0, -1] + x[-1]
+        y[-1, k, 0] -= x[k]
+        return x[np.uint32(0)]
+
+    made = []
+    for g in both(f):
+        x, y = np.arange(3.0), np.arange(24.0).reshape(3, 2, 4)
+        made.append((g(x, y, -2), x, y))
+    for ours, theirs in zip(*made):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_elements_are_checked_where_that_is_asked_for():
+    f = numba.njit(boundscheck=True)(lambda x, i: x[i])
+    compile_so(f)
+    assert f(np.arange(3.0), -3) == 0.0
+    with pytest.raises(IndexError):
+        f(np.arange(3.0), 3)
+
+
 def test_reshaped_arrays():
     a = np.arange(12.0).reshape(3, 4)
     for made in both(lambda a, n, m: (a.reshape(n * m), a.reshape((n, m)))):

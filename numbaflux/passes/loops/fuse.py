@@ -13,6 +13,7 @@ every sum sees its operations in the old order, so no value changes.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 
 from numbaflux.debug import stage
@@ -73,6 +74,7 @@ class _Fuser:
     def __init__(self, fn: Function) -> None:
         self.dependence = Dependence.of(fn)
         self.changed = False
+        self._touches: dict[Stmt, _Touch] = {}
 
     def block(self, block: Block) -> Block:
         """The block with at most one pair of its own loops fused, else one pair further in."""
@@ -145,6 +147,11 @@ class _Fuser:
         )
 
     def touch(self, stmt: Stmt) -> _Touch:
+        if stmt not in self._touches:
+            self._touches[stmt] = self._touch(stmt)
+        return self._touches[stmt]
+
+    def _touch(self, stmt: Stmt) -> _Touch:
         read: set[Site] = set()
         written: set[Site] = set()
         how = tuple(accesses(Block((), (stmt,))))
@@ -182,12 +189,15 @@ class _Fuser:
         short = isinstance(first.count, Const) and int(first.count.value) <= SHORT
         alike = elementary(first) == elementary(second)
         mine, others = self.shared(first, second)
+        passed_on = defaultdict(list)  # by array
+        for b in others:
+            if b.sums or not b.writes:
+                passed_on[self.dependence.element(b)[0]].append(b)
         return any(
-            (a.writes or (short and alike))
-            and (b.sums or not b.writes)
-            and self.dependence.tied(a, b, first, second)
+            self.dependence.tied(a, b, first, second)
             for a in mine
-            for b in others
+            if a.writes or (short and alike)
+            for b in passed_on.get(self.dependence.element(a)[0], ())
         )
 
     def independent(self, first: For, second: For) -> bool:
