@@ -47,7 +47,9 @@ ARROWS = {
     "ir": {"errors"},
     "errors": {"ir"},
 }
-MAY_KNOW_NUMBA = {f"numbaflux/api/{name}.py" for name in ("compiler", "dispatcher", "machine_code")}
+MAY_KNOW_NUMBA = {
+    f"numbaflux/api/{name}.py" for name in ("compiler", "dispatcher", "frugal", "machine_code")
+}
 
 
 def name(path: Path) -> str:
