@@ -5,9 +5,14 @@ Plain njit functions, so the generated source also runs, slowly, without Numba.
 
 from __future__ import annotations
 
+import ctypes
 import math
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
@@ -50,6 +55,41 @@ def _lower_veiled(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     word = ir.IntType(64)
     n = context.cast(builder, args[0], sig.args[0], types.int64)
     return builder.asm(ir.FunctionType(word, [word]), "", "=r,0", [n], side_effect=False)
+
+
+# ---- memory ------------------------------------------------------------------------------------
+
+
+def machines_memory() -> int:
+    """How many bytes this process may have: the machine's, or what its container leaves it."""
+    found = []
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # not there, or "max"
+            found.append(int(Path("/sys/fs/cgroup", limit).read_text()))
+    return min(found, default=2**36)
+
+
+LIMIT = ctypes.c_int64(machines_memory() // 4)  # of what a gradient keeps unless it has a budget
+SYMBOL = "numbaflux_limit"  # by name, so that code kept on disk finds that of its own process
+llvm.add_symbol(SYMBOL, ctypes.addressof(LIMIT))
+
+
+def limit():
+    """How many bytes a gradient without a budget may keep for its reverse sweep."""
+    return LIMIT.value
+
+
+@type_callable(limit)
+def _type_limit(context: Any) -> Any:
+    return lambda: types.int64
+
+
+@lower_builtin(limit)
+def _lower_limit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    made = builder.module.globals.get(SYMBOL)
+    return builder.load(made or ir.GlobalVariable(builder.module, ir.IntType(64), SYMBOL))
 
 
 # ---- bits --------------------------------------------------------------------------------------

@@ -34,11 +34,13 @@ from numba.core.typing.templates import AbstractTemplate, infer_global
 from numba.core.typing.templates import signature as typing_signature
 from numba.np.numpy_support import from_dtype
 
-from numbaflux import frontend
+from numbaflux import frontend, runtime
 from numbaflux.api import machine_code, pipeline
 from numbaflux.api.compiler import lowered, without_collector
 from numbaflux.api.fingerprint import fingerprint
+from numbaflux.api.frugal import Frugal, callable_with
 from numbaflux.api.linking import adopted, is_linked_only, wrapped
+from numbaflux.backends.cpu import given
 from numbaflux.debug import after
 from numbaflux.errors import (
     InternalError,
@@ -74,6 +76,10 @@ class Transform(Protocol):
         """The derivative's Python signature."""
         ...
 
+    def within(self, memory: int) -> Transform | None:
+        """The same with a budget of memory, if it has none and could."""
+        ...
+
 
 class Derivative(CPUDispatcher):
     """`transform` of `f`, compiled for each combination of argument types it is called with."""
@@ -95,6 +101,7 @@ class Derivative(CPUDispatcher):
         self._programs: dict[Types, Program] = {}
         self._reading: set[Types] = set()
         self._called_by_compiled_code = False
+        self._instead: dict[Types, Frugal] = {}
         super().__init__(self._python_function(), targetoptions={"nopython": True})
 
     def _python_function(self) -> Callable[..., Any]:
@@ -235,6 +242,7 @@ class Derivative(CPUDispatcher):
             if found:
                 self._cache_hits[arg_types] += 1
                 result, self._sources[arg_types] = found
+                self._frugal(arg_types, result.signature.return_type, key)
                 return result
         generated, result = self._generate(arg_types, key)
         if key is not None and generated.kept:
@@ -253,7 +261,10 @@ class Derivative(CPUDispatcher):
         if program.compiled is not None:
             program = adapt(program.compiled(), arg_types)
             after(self.transform.name, program.function)
-        generated = pipeline.generate(self.__name__, program, self.options, key)
+        frugal = None
+        if callable_with(arg_types[: given(program)]):
+            frugal = self._frugal(arg_types, numba_type(program.result), key)
+        generated = pipeline.generate(self.__name__, program, self.options, key, frugal)
         inner = generated.function
         try:
             result = adopted(lowered(inner, arg_types))
@@ -265,6 +276,22 @@ class Derivative(CPUDispatcher):
         self._inner[arg_types] = inner
         self._sources[arg_types] = generated.text
         return generated, result
+
+    def _frugal(self, arg_types: Types, result: types.Type, key: str | None) -> Frugal | None:
+        """What code for these arguments calls instead, with a budget, if there is such a thing."""
+        transform, f, options = self.transform, self.primal, self.options
+        if transform.within(0) is None:
+            return None
+
+        def make() -> Derivative:
+            within = transform.within(runtime.LIMIT.value)
+            assert within is not None
+            return Derivative(within, f, options)
+
+        if arg_types not in self._instead:
+            name = key or f"{self._uuid} {arg_types}"
+            self._instead[arg_types] = Frugal(name, result, make)
+        return self._instead[arg_types]
 
     def _compile_for_args(self, *args: Any, **kwargs: Any) -> Any:
         """Called by Numba's C code for argument types that are new."""

@@ -39,6 +39,7 @@ from numbaflux.ir.trees import Program, with_leaves
 from numbaflux.ir.walk import everywhere
 from numbaflux.passes import optimise
 from numbaflux.passes.loops.vectorise import vectorise
+from numbaflux.transforms.budget import guarded
 from numbaflux.transforms.custom import expand
 from numbaflux.vecmath.bits import fused
 
@@ -62,15 +63,25 @@ class Generated:
 
 
 def generate(
-    name: str, program: Program, options: Mapping[str, Any], key: str | None = None
+    name: str,
+    program: Program,
+    options: Mapping[str, Any],
+    key: str | None = None,
+    frugal: object = None,
 ) -> Generated:
-    """Optimise and write a program as a function called `name`; keep it under `key`, if any."""
+    """Optimise and write a program as a function called `name`; keep it under `key`, if any.
+
+    `frugal`: what is called in its place when it would keep more than it may.
+    """
     fn = after("optimise", optimise(everywhere(program.function, expand)))
+    if frugal is not None:
+        made = guarded(fn)
+        fn, frugal = made, (None if made is fn else frugal)
     if options.get("vecmath", True) and fused():
         fn = everywhere(fn, vectorise)
     program = Program(fn, program.args, with_leaves(program.result, fn.results))
     options = {n: v for n, v in options.items() if v and n not in ("cache", "vecmath")}
-    source = cpu.write(name, program, options)
+    source = cpu.write(name, program, options, frugal)
     if key is not None and _fits(source):
         try:
             return replace(_save(cache_folder(), f"{name}_{key}", name, source), kept=True)
@@ -152,7 +163,7 @@ def _save(folder: Path, stem: str, name: str, source: cpu.Source) -> Generated:
     for n, array in source.constants.items():
         _replace(path.with_name(f"{stem}.{n}.npy"), lambda file, a=array: np.save(file, a))
     _replace(path, lambda file: file.write(source.text.encode()))
-    return _load(path, name, source.text, source.classes)
+    return _load(path, name, source.text, {**source.classes, **source.instead})
 
 
 def _replace(path: Path, write: Callable[[Any], Any]) -> None:
@@ -167,8 +178,8 @@ def _replace(path: Path, write: Callable[[Any], Any]) -> None:
         raise
 
 
-def _load(path: Path, name: str, text: str, classes: Mapping[str, type]) -> Generated:
-    """Import a generated file, once, with the user's own classes under their names in it."""
+def _load(path: Path, name: str, text: str, given: Mapping[str, Any]) -> Generated:
+    """Import a generated file, once, with what is given under its names in it."""
     full = f"{PACKAGE}.{path.stem}"
     with _importing:
         module = sys.modules.get(full)
@@ -183,7 +194,7 @@ def _load(path: Path, name: str, text: str, classes: Mapping[str, type]) -> Gene
             except BaseException:
                 del sys.modules[full]
                 raise
-            module.__dict__.update(classes)
+            module.__dict__.update(given)
     return Generated(getattr(module, name), text, path)
 
 

@@ -8,7 +8,7 @@ the one read.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from numba import types
@@ -75,6 +75,11 @@ class OfArguments:
             case _:
                 raise AssertionError(self.name)
 
+    def within(self, memory: int) -> OfArguments | None:
+        """The same with a budget; None if it has one, or there is none for it."""
+        may = self.memory is None and self.name in ("grad", "value_and_grad")
+        return replace(self, memory=memory) if may else None
+
     def _into(self, program: Program, at: int, arg_types: Types) -> Program:
         """With `out`, the program that writes its gradient, item `at` of its result."""
         if not self.out:
@@ -131,6 +136,9 @@ class OfPairs:
             return compose.jvp_program(program, tangents)
         return compose.hvp_program(program, tangents)
 
+    def within(self, memory: int) -> None:
+        """There is no budget for it."""
+
     def signature(self, of: inspect.Signature) -> inspect.Signature:
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         second = "cotangents" if self.name == "vjp" else "tangents"
@@ -162,6 +170,9 @@ class InPlace:
         if self.name == "adjoint":
             return inplace.adjoint(program, shadows, Dup)
         return inplace.tangent(program, shadows, Dup)
+
+    def within(self, memory: int) -> None:
+        """There is no budget for it."""
 
     def signature(self, of: inspect.Signature) -> inspect.Signature:
         return of

@@ -43,27 +43,33 @@ class Source:
 
     `constants`: arrays that the text loads from `<module file without .py>.<name>.npy`.
     `classes`: the classes it names; one that cannot be imported is made anew in the text, which
-    is then no use to another process: it is not `portable`.
+    is then no use to another process: it is not `portable`. `instead`: what it calls in its place.
     """
 
     text: str
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     classes: dict[str, type] = field(default_factory=dict)
+    instead: dict[str, object] = field(default_factory=dict)
     portable: bool = True
 
 
-def write(name: str, program: Program, options: Mapping[str, object]) -> Source:
+def write(
+    name: str, program: Program, options: Mapping[str, object], frugal: object = None
+) -> Source:
     """The module of a program, whose function is called `name`.
 
     `options` are njit's; the error model is always numpy's, for the IR's division is IEEE's.
+    `frugal`: what is called in its place when it cannot afford what it would keep.
     """
-    return Module(name, program, options).source()
+    return Module(name, program, options, frugal).source()
 
 
 class Module:
     compiler = "import numba"
 
-    def __init__(self, name: str, program: Program, options: Mapping[str, object]) -> None:
+    def __init__(
+        self, name: str, program: Program, options: Mapping[str, object], frugal: object = None
+    ) -> None:
         self.program, self.options = program, options
         self.fn: Function = program.function
         self.names = Names([name])
@@ -71,6 +77,7 @@ class Module:
         self.imports: list[str] = []
         self.definitions: list[str] = []
         self.classes: dict[str, type] = {}
+        self.instead: dict[str, object] = {}
         self.constants: dict[str, np.ndarray] = {}
         self.portable = True
         self.given: dict[Atom | Callee, str] = {}
@@ -83,11 +90,14 @@ class Module:
                 self.given[array] = self._global(array)
         for callee in self.callees:
             self.given[callee] = self.names.fresh(callee.name)
+        self.frugal = frugal and self._frugal(frugal)
         self.inside = self.names.inside()
         self.args = [self._arg(arg, tree) for arg, tree in program.args]
 
     def source(self) -> Source:
         writer = self.writer()
+        if self.frugal:
+            writer.frugal = f"{self.frugal}({', '.join(self.args[: given(self.program)])})"
         for arg, (_, tree) in zip(self.args, self.program.args):
             self._unpack(writer, arg, tree)
         writer.block(self.fn.block)
@@ -99,7 +109,7 @@ class Module:
             function += [*self._callee(callee), "", ""]
         function += [*self._decorator(self.fn), *self._signature(), *writer.lines]
         text = "\n".join([self._header(function), *function]) + "\n"
-        return Source(text, self.constants, self.classes, self.portable)
+        return Source(text, self.constants, self.classes, self.instead, self.portable)
 
     def writer(self) -> Writer:
         return Writer(self.fn, self.names, self.given, self.exceptions)
@@ -241,6 +251,12 @@ class Module:
         self.portable = False
         return name
 
+    def _frugal(self, frugal: object) -> str:
+        name = self.names.fresh("frugal")
+        self.definitions.append(f"# {name}: the same in less memory, compiled when it is called")
+        self.instead[name] = frugal
+        return name
+
     def _global(self, array: Global) -> str:
         name = self.names.fresh(array.name)
         if array.value.size > SMALL:
@@ -249,6 +265,12 @@ class Module:
         else:
             self.definitions.append(f"{name} = {_array(array)}")
         return name
+
+
+def given(program: Program) -> int:
+    """How many arguments there are before those at the end that are known."""
+    known = [isinstance(tree, Fixed) for _, tree in program.args]
+    return max((i for i, k in enumerate(known, 1) if not k), default=0)
 
 
 def _numba_signature(fn: Function) -> str:

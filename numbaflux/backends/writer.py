@@ -62,10 +62,11 @@ class Writer:
     """Writes a function's body into `lines`, indented once.
 
     `given` are names chosen elsewhere: of arguments, of global arrays, of functions that are
-    called; `exceptions` those of exceptions.
+    called; `exceptions` those of exceptions.  `frugal`: the call for what cannot be afforded.
     """
 
     written = Expressions
+    frugal = ""
 
     def __init__(
         self,
@@ -132,6 +133,9 @@ class Writer:
             case Prim(result) | Load(result) | View(result) | Dim(result):
                 if result not in self.inline:
                     self._assign(self.names[result], stmt)
+            case Extern(routine="afford", args=args):
+                self._put("if {0} > runtime.limit():", args)
+                self.line(f"{INDENT}return {self.frugal}")
             case Extern(results, routine, args):
                 if len(results) == 1 and results[0] in self.inline:
                     return

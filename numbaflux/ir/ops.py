@@ -185,6 +185,7 @@ def _stride(blocks: int, slots: int) -> np.int64:
 
 
 _routine("stride", "runtime.stride({0}, {1})", lambda n, slots: _stride(int(n), int(slots)))
+_routine("afford", "afford({0})", lambda size: (), False)  # or else: budget.py
 VOTES = ("sync_count", "sync_and", "sync_or", "warp_all", "warp_any", "warp_ballot")
 for _kind in ("count", "and", "or"):  # over the threads of a block, which wait for each other
     _routine(f"sync_{_kind}", f"cuda.syncthreads_{_kind}({{0}})", lambda p: p, False)

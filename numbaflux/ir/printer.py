@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 from numbaflux.ir.nodes import (
+    BOOL,
     Accumulate,
     Alloc,
     Atom,
@@ -131,8 +132,9 @@ class Printer:
             case Prim(result, op, args):
                 return f"{self.name(result)} = {self._call(OPS, op, args, result.type)}"
             case Extern(results, routine, args):
-                call = self._call(ROUTINES, routine, args, results[0].type)
-                return f"{self._list(results)} = {call}"
+                kind = results[0].type if results else BOOL
+                call = self._call(ROUTINES, routine, args, kind)
+                return f"{self._list(results)} = {call}" if results else call
             case Custom(results, rules, args):
                 return f"{self._list(results)} = {rules.name}({self._list(args)})"
             case Call(results, callee, args):

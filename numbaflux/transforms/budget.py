@@ -7,7 +7,7 @@ from the shapes of its arrays; where it is not, since an array grows, the second
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from numbaflux.errors import UnsupportedError
@@ -27,7 +27,7 @@ from numbaflux.ir.nodes import (
     Var,
     View,
 )
-from numbaflux.ir.walk import clone, defs, map_regions, uses
+from numbaflux.ir.walk import clone, defs, map_regions, uses, walk
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.activity import Activity
 from numbaflux.passes.places import Places
@@ -45,9 +45,10 @@ def vjp_within(fn: Function, wrt: Iterable[Var], of: Sequence[int], budget: int)
         return plain
     frugal = vjp(marked, wrt, of)
     b = Builder(fn.loc)
-    size = _allocated(b, plain)
-    if size is None:
+    arrays = [s for s in plain.block.stmts if isinstance(s, Alloc)]
+    if not all(_known(plain, a) for a in arrays):
         return frugal
+    size = _allocated(b, plain, arrays)
     with b.arm() as much:
         much.yields = b.inline(frugal, plain.params)
     with b.arm() as little:
@@ -56,40 +57,69 @@ def vjp_within(fn: Function, wrt: Iterable[Var], of: Sequence[int], budget: int)
     return replace(plain, block=b.block(plain.params, results))
 
 
-# ---- what the version with caches allocates ----------------------------------------------------
+def guarded(fn: Function) -> Function:
+    """`fn`, which asks on entry whether what its loops keep for later ones fits into memory.
+
+    For a program that is written next: where `afford` finds too many bytes, before anything else,
+    another program is called in its place, which has a budget (api/frugal.py).
+    """
+    results = {a for a in fn.results if isinstance(a, Var)}
+    loops = [set(_mentioned(s)) for s in fn.block.stmts if isinstance(s, For)]
+    kept = [
+        s
+        for s in fn.block.stmts
+        if isinstance(s, Alloc) and not s.zero and s.result not in results
+        and sum(s.result in mentioned for mentioned in loops) > 1
+        and any(isinstance(n, Var) for n in s.shape) and _known(fn, s)
+    ]  # fmt: skip
+    if not kept:
+        return fn
+    b = Builder(fn.loc)
+    b.extern("afford", _allocated(b, fn, kept), types=[])
+    return simplify(replace(fn, block=replace(fn.block, stmts=(*b.stmts, *fn.block.stmts))))
 
 
-def _allocated(b: Builder, fn: Function) -> Atom | None:
-    """Write how many bytes the arrays have that `fn` makes outside its loops; None if not known."""
-    definitions: dict[Var, Stmt] = {v: s for s in fn.block.stmts for v in defs(s)}
-    made = [s for s in fn.block.stmts if isinstance(s, Alloc)]
-    needed: dict[Stmt, None] = {}
-    for alloc in made:
-        if array_of(alloc.result).grows or not _sliced(alloc.shape, fn, definitions, needed):
-            return None
-    slice_, known = clone(Block((), tuple(needed)))
+def _mentioned(loop: For) -> Iterator[Atom]:
+    for stmt in walk(loop.body):
+        yield from uses(stmt)
+
+
+# ---- what arrays take --------------------------------------------------------------------------
+
+
+def _known(fn: Function, alloc: Alloc) -> bool:
+    """Whether its size can be computed on entry."""
+    return not array_of(alloc.result).grows and _slice(fn, alloc.shape) is not None
+
+
+def _allocated(b: Builder, fn: Function, arrays: Sequence[Alloc]) -> Atom:
+    """Write how many bytes the arrays take, of which each is `_known`."""
+    needed = _slice(fn, [n for alloc in arrays for n in alloc.shape])
+    assert needed is not None
+    slice_, known = clone(Block((), needed))
     b.stmts += slice_.stmts
     total: Atom = index(0)
-    for alloc in made:
+    for alloc in arrays:
         shape = [known.get(n, n) if isinstance(n, Var) else n for n in alloc.shape]
         total = b.add(total, _bytes(b, array_of(alloc.result), shape))
     return total
 
 
-def _sliced(
-    atoms: Iterable[Atom], fn: Function, definitions: dict[Var, Stmt], needed: dict[Stmt, None]
-) -> bool:
-    """Collect what computes the atoms from the parameters; whether that can be done on entry."""
-    for a in atoms:
-        if not isinstance(a, Var) or a in fn.params:
-            continue
-        stmt = definitions.get(a)
-        if not isinstance(stmt, Prim | Dim | View):
-            return False
-        if not _sliced(uses(stmt), fn, definitions, needed):
-            return False
-        needed.setdefault(stmt)
-    return True
+def _slice(fn: Function, atoms: Iterable[Atom]) -> tuple[Stmt, ...] | None:
+    """What computes the atoms from the parameters; None if that cannot be done on entry."""
+    definitions: dict[Var, Stmt] = {v: s for s in fn.block.stmts for v in defs(s)}
+    needed: dict[Stmt, None] = {}
+
+    def visit(atoms: Iterable[Atom]) -> bool:
+        for a in atoms:
+            if isinstance(a, Var) and a not in fn.params:
+                stmt = definitions.get(a)
+                if not (isinstance(stmt, Prim | Dim | View) and visit(uses(stmt))):
+                    return False
+                needed.setdefault(stmt)
+        return True
+
+    return tuple(needed) if visit(atoms) else None
 
 
 def _bytes(b: Builder, type: Array, shape: Iterable[Atom]) -> Atom:
