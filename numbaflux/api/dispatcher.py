@@ -38,7 +38,7 @@ from numbaflux import frontend, runtime
 from numbaflux.api import machine_code, pipeline
 from numbaflux.api.compiler import lowered, without_collector
 from numbaflux.api.fingerprint import fingerprint
-from numbaflux.api.frugal import Frugal, callable_with
+from numbaflux.api.frugal import Frugal, callable_with, unique
 from numbaflux.api.linking import adopted, is_linked_only, wrapped
 from numbaflux.backends.cpu import given
 from numbaflux.debug import after
@@ -289,8 +289,7 @@ class Derivative(CPUDispatcher):
             return Derivative(within, f, options)
 
         if arg_types not in self._instead:
-            name = key or f"{self._uuid} {arg_types}"
-            self._instead[arg_types] = Frugal(name, result, make)
+            self._instead[arg_types] = Frugal(key or unique(), result, make)
         return self._instead[arg_types]
 
     def _compile_for_args(self, *args: Any, **kwargs: Any) -> Any:

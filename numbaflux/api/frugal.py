@@ -11,6 +11,7 @@ code that may call it next to nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -57,6 +58,14 @@ class Frugal(ReduceMixin):
                 "give it a budget, nf.grad(f, memory='4 GB')"
             )
         return cls.known[name]
+
+
+def unique() -> str:
+    """A name that no other has in this process."""
+    return f"{next(_numbers)}"
+
+
+_numbers = count()
 
 
 def callable_with(args: Iterable[types.Type]) -> bool:
