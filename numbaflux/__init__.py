@@ -32,6 +32,7 @@ from numbaflux.api.public import (
     vjp,
 )
 from numbaflux.api.transforms import Dup
+from numbaflux.api.workspace import Workspace
 from numbaflux.debug import debug
 from numbaflux.errors import InternalError, NotDifferentiableError, NumbafluxError, UnsupportedError
 from numbaflux.parts import Layout
@@ -50,6 +51,7 @@ __all__ = [
     "NotDifferentiableError",
     "NumbafluxError",
     "UnsupportedError",
+    "Workspace",
     "adjoint",
     "check_grads",
     "checkpoint",

@@ -15,6 +15,7 @@ import gc
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,17 @@ from numba.core import cgutils, event, ir
 from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.dispatcher import Dispatcher
-from numba.core.imputils import impl_ret_borrowed, lower_builtin
+from numba.core.imputils import impl_ret_borrowed, lower_builtin, lower_constant
 from numba.core.typed_passes import NativeLowering, NopythonRewrites
 from numba.core.typing.npydecl import parse_dtype
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.core.typing.templates import (
+    AbstractTemplate,
+    AttributeTemplate,
+    bound_function,
+    infer_getattr,
+    infer_global,
+    signature,
+)
 from numba.core.untyped_passes import (
     DeadBranchPrune,
     FindLiterallyCalls,
@@ -38,10 +46,12 @@ from numba.core.untyped_passes import (
     WithLifting,
 )
 from numba.cpython.builtins import do_minmax
+from numba.extending import models, register_model, typeof_impl
 from numba.np.arrayobj import get_itemsize, make_array, populate_array
 
 from numbaflux.api.linking import LinkedCode
 from numbaflux.api.lowering import ShortLower
+from numbaflux.api.workspace import Workspace
 from numbaflux.frontend.parts import seen_as
 from numbaflux.frontend.values import tuple_parts
 
@@ -318,13 +328,13 @@ def _lower_greatest(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 @lower_builtin(empty, types.Any)
 @lower_builtin(empty, types.Any, types.Any)
 def _lower_empty(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    return _allocate(context, builder, sig, args)._getvalue()
+    return _allocate(context, builder, sig.return_type, sig.args[0], args[0])._getvalue()
 
 
 @lower_builtin(zeros, types.Any)
 @lower_builtin(zeros, types.Any, types.Any)
 def _lower_zeros(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    array = _allocate(context, builder, sig, args)
+    array = _allocate(context, builder, sig.return_type, sig.args[0], args[0])
     cgutils.memset(builder, array.data, builder.mul(array.itemsize, array.nitems), 0)
     return array._getvalue()
 
@@ -353,10 +363,9 @@ def _lengths(context: Any, builder: Any, ty: Any, shape: Any) -> list[Any]:
     return [context.cast(builder, d, t, types.intp) for d, t in zip(dims, given)]
 
 
-def _allocate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    """A new array, with NumPy's errors for a shape that cannot be."""
-    ty = sig.return_type
-    dims = _lengths(context, builder, sig.args[0], args[0])
+def _allocate(context: Any, builder: Any, ty: Any, of: Any, shape: Any, memory: Any = None) -> Any:
+    """A new array, with NumPy's errors for a shape that cannot be; `memory`: where it lies."""
+    dims = _lengths(context, builder, of, shape)
     size = itemsize = cgutils.intp_t(get_itemsize(context, ty))
     strides = []
     too_big, negative = cgutils.false_bit, cgutils.false_bit
@@ -370,9 +379,86 @@ def _allocate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         with builder.if_then(wrong, likely=False):
             context.call_conv.return_user_exc(builder, ValueError, (message,))
     align = context.get_preferred_array_alignment(ty.dtype)
-    meminfo = context.nrt.meminfo_alloc_aligned(builder, size, align)
+    fresh = partial(context.nrt.meminfo_alloc_aligned, builder, size, align)
+    meminfo = fresh() if memory is None else memory(size, fresh)
     array = make_array(ty)(context, builder)
     data = context.nrt.meminfo_data(builder, meminfo)
     pointer = context.get_data_type(ty.dtype).as_pointer()
     populate_array(array, builder.bitcast(data, pointer), dims, strides, itemsize, meminfo)
     return array
+
+
+# ---- arrays in a workspace ---------------------------------------------------------------------
+
+LARGE = 1 << 20  # bytes from which on an array is taken from a workspace
+
+
+class WorkspaceType(types.Opaque):
+    """The type of one workspace."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        super().__init__(f"Workspace({workspace.key})")
+
+
+register_model(WorkspaceType)(models.OpaqueModel)
+typeof_impl.register(Workspace)(lambda workspace, c: WorkspaceType(workspace))
+
+
+@lower_constant(WorkspaceType)
+def _lower_workspace(context: Any, builder: Any, ty: Any, workspace: Any) -> Any:
+    return context.get_dummy_value()
+
+
+@infer_getattr
+class _OfWorkspace(AttributeTemplate):
+    key = WorkspaceType
+
+    @bound_function("workspace.empty")
+    def resolve_empty(self, workspace: Any, args: Types, kws: Any) -> Any:
+        return signature(_array(self.context, *args), *args)
+
+
+@lower_builtin("workspace.empty", WorkspaceType, types.Any)
+@lower_builtin("workspace.empty", WorkspaceType, types.Any, types.Any)
+def _lower_borrowed(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    """An array of a workspace, or if it is small of its own."""
+
+    def memory(size: Any, fresh: Any) -> Any:
+        large = builder.icmp_signed(">=", size, cgutils.intp_t(LARGE))
+        with builder.if_else(large, likely=False) as (then, otherwise):
+            with then:
+                taken, there = _taken(context, builder, sig.args[0].workspace, size), builder.block
+            with otherwise:
+                made, here = fresh(), builder.block
+        meminfo = builder.phi(made.type)
+        meminfo.add_incoming(taken, there)
+        meminfo.add_incoming(made, here)
+        return meminfo
+
+    return _allocate(context, builder, sig.return_type, sig.args[1], args[1], memory)._getvalue()
+
+
+def _taken(context: Any, builder: Any, workspace: Workspace, size: Any) -> Any:
+    """workspace.take(size), called with the interpreter's lock; it belongs to who counts it."""
+    api = context.get_python_api(builder)
+    lock = api.gil_ensure()
+
+    def check(failed: Any) -> None:
+        with builder.if_then(failed, likely=False):
+            api.gil_release(lock)
+            context.call_conv.return_exc(builder)
+
+    owner = api.unserialize(api.serialize_object(workspace))
+    check(cgutils.is_null(builder, owner))
+    bytes = api.long_from_ssize_t(size)
+    array = api.call_method(owner, "take", (bytes,))
+    for each in (owner, bytes):
+        api.decref(each)
+    check(cgutils.is_null(builder, array))
+    ty = types.Array(types.uint8, 1, "C")
+    native = api.to_native_value(ty, array)
+    api.decref(array)
+    check(native.is_error)
+    api.gil_release(lock)
+    return make_array(ty)(context, builder, native.value).meminfo

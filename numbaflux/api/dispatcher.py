@@ -40,6 +40,7 @@ from numbaflux.api.compiler import lowered, without_collector
 from numbaflux.api.fingerprint import fingerprint
 from numbaflux.api.frugal import Frugal, callable_with, unique
 from numbaflux.api.linking import adopted, is_linked_only, wrapped
+from numbaflux.api.workspace import Workspace
 from numbaflux.backends.cpu import given
 from numbaflux.debug import after
 from numbaflux.errors import (
@@ -56,6 +57,7 @@ from numbaflux.ir.trees import Fixed, Leaf, Program, Tree, Tuple, leaves
 
 Types = tuple[types.Type, ...]
 OPTIONS = ("cache", "fastmath", "error_model", "parallel", "boundscheck", "nogil", "vecmath")
+OPTIONS += ("workspace",)
 
 
 class Transform(Protocol):
@@ -90,6 +92,8 @@ class Derivative(CPUDispatcher):
             raise TypeError(
                 f"{transform.name}() has no option {unknown[0]!r}; it takes {', '.join(OPTIONS)}"
             )
+        if not isinstance(options.get("workspace"), Workspace | None):
+            raise TypeError(f"workspace is a Workspace, not {options['workspace']!r}")
         if not inspect.isfunction(getattr(f, "py_func", f)):
             way_out = ", write a function around it" if callable(f) else ""
             raise TypeError(f"{transform.name}() takes a function, not {type(f).__name__}{way_out}")

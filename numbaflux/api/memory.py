@@ -15,6 +15,7 @@ def keep_memory() -> bool:
     system and asks for it again the next time, page by page, which can double the time of a
     gradient whose tape is that large; after this call it does not. The process then keeps the most
     it ever needed. Only glibc has the switch: elsewhere nothing happens, and the result is False.
+    A `Workspace` saves the gradients that are given it as much, on any system, and can be cleared.
 
     >>> import numbaflux as nf
     >>> kept = nf.keep_memory()

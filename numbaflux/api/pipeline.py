@@ -35,11 +35,12 @@ import numpy as np
 from numbaflux import runtime  # noqa: F401  kept machine code refers to it
 from numbaflux.backends import cpu
 from numbaflux.debug import after
+from numbaflux.frontend.read import OWN_OPTIONS
 from numbaflux.ir.trees import Program, with_leaves
 from numbaflux.ir.walk import everywhere
 from numbaflux.passes import optimise
 from numbaflux.passes.loops.vectorise import vectorise
-from numbaflux.transforms.budget import guarded
+from numbaflux.transforms.budget import borrowing, guarded
 from numbaflux.transforms.custom import expand
 from numbaflux.vecmath.bits import fused
 
@@ -77,11 +78,15 @@ def generate(
     if frugal is not None:
         made = guarded(fn)
         fn, frugal = made, (None if made is fn else frugal)
+    workspace = options.get("workspace")
+    if workspace is not None:
+        made = borrowing(fn)
+        fn, workspace = made, (None if made is fn else workspace)
     if options.get("vecmath", True) and fused():
         fn = everywhere(fn, vectorise)
     program = Program(fn, program.args, with_leaves(program.result, fn.results))
-    options = {n: v for n, v in options.items() if v and n not in ("cache", "vecmath")}
-    source = cpu.write(name, program, options, frugal)
+    options = {n: v for n, v in options.items() if v and n not in OWN_OPTIONS}
+    source = cpu.write(name, program, options, frugal, workspace)
     if key is not None and _fits(source):
         try:
             return replace(_save(cache_folder(), f"{name}_{key}", name, source), kept=True)

@@ -3,8 +3,9 @@
 `f` is a plain Python function in the subset that Numba compiles, an `@njit` function, or what one
 of these transforms has returned.  The options of an `@njit` function carry over to its derivative;
 for a plain function they are given as keywords: `cache fastmath error_model parallel boundscheck
-nogil`.  One option is our own: `vecmath=False` leaves elementary functions to `math`; without it,
-loops that can run over vectors call `numbaflux.vecmath`, whose values differ by an ulp at most.
+nogil`.  Two options are our own: `vecmath=False` leaves elementary functions to `math`; without it,
+loops that can run over vectors call `numbaflux.vecmath`, whose values differ by an ulp at most; and
+`workspace=nf.Workspace()` gives large arrays that wait for the reverse sweep the same memory again.
 """
 
 from __future__ import annotations

@@ -42,41 +42,52 @@ class Source:
     """A module's text, and what lies beside it.
 
     `constants`: arrays that the text loads from `<module file without .py>.<name>.npy`.
-    `classes`: the classes it names; one that cannot be imported is made anew in the text, which
-    is then no use to another process: it is not `portable`. `instead`: what it calls in its place.
+    `classes`: the classes it names, and a workspace; a class that cannot be imported is made anew
+    in the text, which is then no use to another process: it is not `portable`. `instead`: what it
+    calls in its place.
     """
 
     text: str
     constants: dict[str, np.ndarray] = field(default_factory=dict)
-    classes: dict[str, type] = field(default_factory=dict)
+    classes: dict[str, object] = field(default_factory=dict)
     instead: dict[str, object] = field(default_factory=dict)
     portable: bool = True
 
 
 def write(
-    name: str, program: Program, options: Mapping[str, object], frugal: object = None
+    name: str,
+    program: Program,
+    options: Mapping[str, object],
+    frugal: object = None,
+    workspace: object = None,
 ) -> Source:
     """The module of a program, whose function is called `name`.
 
     `options` are njit's; the error model is always numpy's, for the IR's division is IEEE's.
     `frugal`: what is called in its place when it cannot afford what it would keep.
+    `workspace`: where it keeps that.
     """
-    return Module(name, program, options, frugal).source()
+    return Module(name, program, options, frugal, workspace).source()
 
 
 class Module:
     compiler = "import numba"
 
     def __init__(
-        self, name: str, program: Program, options: Mapping[str, object], frugal: object = None
+        self,
+        name: str,
+        program: Program,
+        options: Mapping[str, object],
+        frugal: object = None,
+        workspace: object = None,
     ) -> None:
         self.program, self.options = program, options
         self.fn: Function = program.function
-        self.names = Names([name])
+        self.names = Names([name, "workspace"] if workspace else [name])
         self.name = name
         self.imports: list[str] = []
         self.definitions: list[str] = []
-        self.classes: dict[str, type] = {}
+        self.classes: dict[str, object] = {}
         self.instead: dict[str, object] = {}
         self.constants: dict[str, np.ndarray] = {}
         self.portable = True
@@ -91,6 +102,9 @@ class Module:
         for callee in self.callees:
             self.given[callee] = self.names.fresh(callee.name)
         self.frugal = frugal and self._frugal(frugal)
+        if workspace:
+            self.definitions.append("# workspace: memory that is used again by the next call")
+            self.classes["workspace"] = workspace
         self.inside = self.names.inside()
         self.args = [self._arg(arg, tree) for arg, tree in program.args]
 

@@ -194,9 +194,10 @@ class Writer:
         if isinstance(type.element, Array):
             nothing = _empty_reference(type.element)
             return f"runtime.references({nothing}, {self.expressions.text(shape[0])})"
-        function = "np.zeros" if zero else "np.empty"
+        borrowed = stmt.space == "workspace"
+        function = "workspace.empty" if borrowed else "np.zeros" if zero else "np.empty"
         double = dtype_name(type.element) == "np.float64"
-        dtype = "" if double else f", dtype={dtype_name(type.element)}"
+        dtype = "" if double else f", {'dtype=' * (not borrowed)}{dtype_name(type.element)}"
         lanes = width(type)
         if type.layout == "F" and type.ndim > 1 and not lanes:
             return f"{function}({self.expressions.shape(shape[::-1])}{dtype}).T"

@@ -44,7 +44,7 @@ from numbaflux.ir.nodes import Loc
 
 Types = tuple[types.Type, ...]
 
-OWN_OPTIONS = {"cache", "vecmath"}  # options that are not options of the compiler
+OWN_OPTIONS = {"cache", "vecmath", "workspace"}  # options that are not options of the compiler
 
 
 @dataclass(frozen=True)

@@ -256,7 +256,8 @@ class Alloc:
     """result = a new array, zeroed or (zero=False) with contents nobody may read before a store.
 
     `space`: "" for an array like any other; in a kernel "shared" for one of all threads of a block,
-    "dynamic" for one that has its length from the launch, "local" for a thread's own.
+    "dynamic" for one that has its length from the launch, "local" for a thread's own; "workspace"
+    for one that takes its memory from the user's (api/workspace.py).
     """
 
     result: Var

@@ -30,6 +30,7 @@ from numbaflux.ir.nodes import (
 from numbaflux.ir.walk import clone, defs, map_regions, uses, walk
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.activity import Activity
+from numbaflux.passes.alias import Aliases, Site
 from numbaflux.passes.places import Places
 from numbaflux.passes.simplify import simplify
 from numbaflux.transforms.checkpoint import parts
@@ -63,20 +64,33 @@ def guarded(fn: Function) -> Function:
     For a program that is written next: where `afford` finds too many bytes, before anything else,
     another program is called in its place, which has a budget (api/frugal.py).
     """
-    results = {a for a in fn.results if isinstance(a, Var)}
-    loops = [set(_mentioned(s)) for s in fn.block.stmts if isinstance(s, For)]
-    kept = [
-        s
-        for s in fn.block.stmts
-        if isinstance(s, Alloc) and not s.zero and s.result not in results
-        and sum(s.result in mentioned for mentioned in loops) > 1
-        and any(isinstance(n, Var) for n in s.shape) and _known(fn, s)
-    ]  # fmt: skip
+    kept = [alloc for alloc in _kept(fn) if _known(fn, alloc)]
     if not kept:
         return fn
     b = Builder(fn.loc)
     b.extern("afford", _allocated(b, fn, kept), types=[])
     return simplify(replace(fn, block=replace(fn.block, stmts=(*b.stmts, *fn.block.stmts))))
+
+
+def borrowing(fn: Function) -> Function:
+    """`fn` with what its loops keep for later ones in the user's workspace."""
+    kept = _kept(fn)
+    stmts = (replace(s, space="workspace") if s in kept else s for s in fn.block.stmts)
+    return replace(fn, block=replace(fn.block, stmts=tuple(stmts))) if kept else fn
+
+
+def _kept(fn: Function) -> list[Alloc]:
+    """Arrays that several loops have to do with, and whose lengths depend on the arguments."""
+    loops = [set(_mentioned(s)) for s in fn.block.stmts if isinstance(s, For)]
+    places = Aliases(fn)
+    returned = frozenset[Site]().union(*(places.of(a) | places.held(a) for a in fn.results))
+    return [
+        s
+        for s in fn.block.stmts
+        if isinstance(s, Alloc) and not s.zero and isinstance(array_of(s.result).element, Scalar)
+        and sum(s.result in mentioned for mentioned in loops) > 1
+        and any(isinstance(n, Var) for n in s.shape) and returned.isdisjoint(places.of(s.result))
+    ]  # fmt: skip
 
 
 def _mentioned(loop: For) -> Iterator[Atom]:
