@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
         "--weights", type=Path, default=Path("digits.safetensors"), help="save here"
     )
     digits.add_argument("--plot", type=Path, default=Path("digits.png"), help="where to draw")
+    digits.add_argument("--conv", action="store_true", help="a net with convolutions")
     inspect = commands.add_parser("inspect", help="print, check and time a derivative")
     inspect.add_argument("target", metavar="FILE.py:FUNCTION")
     inspect.add_argument("args", nargs="*", metavar="ARG", help='such as 2.0 or "np.ones(5)"')
@@ -46,9 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             cuda_demo(options.plot)
         case "train-digits":
-            from numbaflux.demo.digits import main as train_digits
+            from numbaflux.demo import digits
 
-            train_digits(options.weights, options.plot)
+            recipe = digits.CONV_NET if options.conv else digits.DENSE_NET
+            digits.main(options.weights, options.plot, recipe)
         case "inspect":
             from numbaflux.cli.inspect import UsageError, inspect
 

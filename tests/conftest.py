@@ -32,3 +32,11 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str], None]:
         assert text == path.read_text("utf-8")
 
     return compare
+
+
+@pytest.fixture(autouse=True)
+def sixteen_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of the machine's memory is written into code that could need more."""
+    from numbaflux.api import memory
+
+    monkeypatch.setattr(memory, "MACHINE", 16 * 10**9)

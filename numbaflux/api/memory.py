@@ -1,9 +1,15 @@
-"""What the system's allocator does with memory that is given back."""
+"""How much memory the machine has, and what its allocator does with what is given back."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+from contextlib import suppress
+from pathlib import Path
+
+LIMITS = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"
+TENTH = 10**8  # of a GB
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
 
@@ -27,3 +33,22 @@ def keep_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def quarter() -> int:
+    """A quarter of the memory of this machine, or of its container, in whole tenths of a GB."""
+    return max(MACHINE // 4 // TENTH, 1) * TENTH
+
+
+def _machine() -> int:
+    """Bytes of memory; a TB where the system does not say."""
+    known = [10**12]
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        known.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for name in LIMITS:
+        with suppress(OSError, ValueError):  # none, or the word max
+            known.append(int(Path(name).read_text()))
+    return min(known)
+
+
+MACHINE = _machine()

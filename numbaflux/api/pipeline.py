@@ -39,6 +39,7 @@ from numbaflux.ir.trees import Program, with_leaves
 from numbaflux.ir.walk import everywhere
 from numbaflux.passes import optimise
 from numbaflux.passes.loops.vectorise import vectorise
+from numbaflux.transforms.budget import guarded
 from numbaflux.transforms.custom import expand
 from numbaflux.vecmath.bits import fused
 
@@ -62,12 +63,18 @@ class Generated:
 
 
 def generate(
-    name: str, program: Program, options: Mapping[str, Any], key: str | None = None
+    name: str,
+    program: Program,
+    options: Mapping[str, Any],
+    key: str | None = None,
+    budget: int | None = None,
 ) -> Generated:
     """Optimise and write a program as a function called `name`; keep it under `key`, if any."""
     fn = after("optimise", optimise(everywhere(program.function, expand)))
     if options.get("vecmath", True) and fused():
         fn = everywhere(fn, vectorise)
+    if budget is not None:
+        fn = guarded(fn, budget)
     program = Program(fn, program.args, with_leaves(program.result, fn.results))
     options = {n: v for n, v in options.items() if v and n not in ("cache", "vecmath")}
     source = cpu.write(name, program, options)

@@ -132,6 +132,8 @@ def grad(
     With `memory` ("2 GB", or bytes) what is kept for the reverse sweep takes about so much at most:
     if on entry more would be needed, the outermost loops run as if marked with `nf.checkpoint`,
     with as many slots as fit. There are two versions of the code then, which compile longer.
+    Without it the second is compiled by the first call from Python that would keep more than a
+    quarter of the machine's memory; a call from compiled code raises MemoryError then.
 
     Raises TypeError if f's output is not a floating point scalar (use `jacrev` or `vjp`) or an
     argument is not floating point; `UnsupportedError` for a construct that has no derivative here.

@@ -8,11 +8,12 @@ the one read.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from numba import types
 
+from numbaflux.api.memory import quarter
 from numbaflux.errors import NotDifferentiableError
 from numbaflux.frontend import argument
 from numbaflux.ir.trees import Fixed, Program, Tree, Tuple
@@ -39,6 +40,11 @@ class OfArguments:
     chunk: int | None = None  # of forward mode: columns of the Jacobian a run
     out: bool = False  # the gradient goes into one more argument, the last
     memory: int | None = None  # bytes that what is kept for the reverse sweep may take
+
+    def frugal(self) -> OfArguments | None:
+        """What to do instead where a call would keep more than a quarter of the memory."""
+        sweeps = self.name in ("grad", "value_and_grad")
+        return replace(self, memory=quarter()) if sweeps and self.memory is None else None
 
     @property
     def positions(self) -> tuple[int, ...]:
@@ -103,6 +109,9 @@ class OfPairs:
 
     name: str
 
+    def frugal(self) -> None:
+        return None
+
     def primal_types(self, arg_types: Types) -> Types:
         primals, more = (types.unliteral(t) for t in arg_types)
         entries = _entries(primals)
@@ -142,6 +151,9 @@ class InPlace:
     """A transform called like the function, with Dup(x, dx) for what has a shadow."""
 
     name: str
+
+    def frugal(self) -> None:
+        return None
 
     def primal_types(self, arg_types: Types) -> Types:
         return tuple(as_float(t.types[0]) if _is_dup(t) else t for t in arg_types)

@@ -253,6 +253,8 @@ def constant(a: Const) -> Piece:
         return repr(bool(a.value)), CALL
     value = float(a.value) if a.type.is_float else int(a.value)
     text = repr(value) if math.isfinite(value) else f"math.{abs(value)}"
+    if isinstance(value, int) and abs(value) >= 10**6:
+        text = f"{value:_}"
     if dtype == "float32" and math.isfinite(value):
         text = str(np.float32(value))  # the shortest that is the same in float32
     if value == -math.inf:

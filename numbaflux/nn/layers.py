@@ -1,7 +1,8 @@
 """Dense layers: the description of their parameters, and the function.
 
 A layer is a function `layer(P, x, out=None)` of its parameters and an input; it fills `out`, or
-makes it.  An input of one dimension is a single sample, one of two a batch with a sample a row.
+makes it.  An input of one dimension is a single sample, one of two a batch with a sample a row;
+`dense` takes more of them, contiguous, and has the features last.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ def Dense(inputs: int, outputs: int) -> dict[str, Param]:
 
 @njit(**FAST)
 def dense(P, x, out: Any = None):
-    """out = x @ W + b, for x of shape (inputs,) or (batch, inputs).
+    """out = x @ W + b, for x of shape (inputs,), (batch, inputs) or (..., inputs).
+
+    Raises ValueError if the last axis of an x of three axes or more is not the weights' first.
 
     >>> import numpy as np
     >>> from numbaflux import nn
@@ -43,12 +46,23 @@ def affine(W: Any, b, x, out: Any = None):
         out = np.empty(x.shape[:-1] + b.shape, x.dtype)
     if x.ndim == 1:
         _affine_one(W, b, x, out)
+    elif x.ndim == 2:
+        _affine_rows(W, b, x, out)
     else:
-        np.dot(x, W, out)
-        for k in range(out.shape[0]):
-            for j in range(out.shape[1]):
-                out[k, j] += b[j]
+        inputs, outputs = W.shape
+        if x.shape[-1] != inputs or out.shape != x.shape[:-1] + b.shape:
+            raise ValueError("x is not (..., inputs), or out not (..., outputs)")
+        rows = x.size // inputs
+        _affine_rows(W, b, x.reshape((rows, inputs)), out.reshape((rows, outputs)))
     return out
+
+
+@njit(**FAST)
+def _affine_rows(W: Any, b, x, out):
+    np.dot(x, W, out)
+    for k in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[k, j] += b[j]
 
 
 @njit(**FAST)

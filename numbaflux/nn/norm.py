@@ -31,6 +31,9 @@ def batchnorm_state(size: int, dtype: Any = np.float64) -> np.ndarray:
 def layernorm(P, x, out: Any = None, eps=1e-5):
     """out = scale (x - mean) / sqrt(variance + eps) + shift, over the last axis: Ba et al. 2016.
 
+    A row of equal elements, one that dropout has zeroed say, becomes `shift`; its slope there is
+    large, scale / sqrt(eps), and not defined for eps = 0.
+
     >>> import numpy as np
     >>> from numbaflux import nn
     >>> net = nn.layout("Net", norm=nn.LayerNorm(2))

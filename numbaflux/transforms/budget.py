@@ -3,6 +3,9 @@
 The first keeps what it needs of every trip, as ever; the second runs its outermost serial loops
 with snapshots (checkpoint.py), as many as fit.  What the first would allocate is known on entry
 from the shapes of its arrays; where it is not, since an array grows, the second is all there is.
+
+Without a budget there is one version, which refuses to start where a quarter of the machine's
+memory would not do (`guarded`); whoever called it then has the two versions compiled.
 """
 
 from __future__ import annotations
@@ -13,10 +16,12 @@ from dataclasses import replace
 from numbaflux.errors import UnsupportedError
 from numbaflux.ir.build import Builder, array_of, index
 from numbaflux.ir.nodes import (
+    TEXT,
     Alloc,
     Array,
     Atom,
     Block,
+    Const,
     Dim,
     For,
     Function,
@@ -56,13 +61,30 @@ def vjp_within(fn: Function, wrt: Iterable[Var], of: Sequence[int], budget: int)
     return replace(plain, block=b.block(plain.params, results))
 
 
+TOO_LARGE = "the reverse sweep would keep too much for this machine: say grad(f, memory='2 GB')"
+
+
+def guarded(fn: Function, budget: int) -> Function:
+    """`fn`, finished, with a MemoryError on entry if more than `budget` bytes are to be allocated.
+
+    What it returns does not count, and what is not known on entry is not looked at.
+    """
+    b = Builder(fn.loc)
+    size = _allocated(b, fn)
+    if size is None or isinstance(size, Const):
+        return fn
+    b.raise_if(b.prim("gt", size, index(budget)), MemoryError, Const(TOO_LARGE, TEXT))
+    return simplify(replace(fn, block=replace(fn.block, stmts=(*b.stmts, *fn.block.stmts))))
+
+
 # ---- what the version with caches allocates ----------------------------------------------------
 
 
 def _allocated(b: Builder, fn: Function) -> Atom | None:
-    """Write how many bytes the arrays have that `fn` makes outside its loops; None if not known."""
+    """Write how many bytes the arrays have that `fn` makes outside its loops, for itself; None if
+    that is not known."""
     definitions: dict[Var, Stmt] = {v: s for s in fn.block.stmts for v in defs(s)}
-    made = [s for s in fn.block.stmts if isinstance(s, Alloc)]
+    made = [s for s in fn.block.stmts if isinstance(s, Alloc) and s.result not in fn.results]
     needed: dict[Stmt, None] = {}
     for alloc in made:
         if array_of(alloc.result).grows or not _sliced(alloc.shape, fn, definitions, needed):

@@ -18,7 +18,18 @@ from math import prod
 
 from numbaflux.errors import NotDifferentiableError
 from numbaflux.ir.build import Builder, array_of, const, full_slice, var_of
-from numbaflux.ir.nodes import Alloc, Array, Atom, Block, Extern, Function, Index, Scalar, Var
+from numbaflux.ir.nodes import (
+    BOOL,
+    Alloc,
+    Array,
+    Atom,
+    Block,
+    Extern,
+    Function,
+    Index,
+    Scalar,
+    Var,
+)
 from numbaflux.ir.ops import ROUTINES
 from numbaflux.ir.trees import Leaf, Program, Tree, leaves, map_tree
 from numbaflux.ir.walk import clone, constant, everywhere, free, walk
@@ -232,5 +243,11 @@ def _unit(b: Builder, like: Atom, place: list[Atom] | None) -> Atom:
         return const(0 if place is None else 1, like.type)
     seed = zeros_like(b, like, name="seed")
     if place is not None:
-        b.store(seed, place, const(1, array_of(seed).element))
+        # Each element chosen, not a one written over a zero: a short seed becomes variables.
+        with elements(b, like) as at:
+            chosen = const(True, BOOL)
+            for i, j in zip(at, place):
+                chosen = b.prim("and", chosen, b.prim("eq", i, j))
+            one, zero = (const(v, array_of(seed).element) for v in (1, 0))
+            b.store(seed, at, b.select(chosen, one, zero))
     return seed

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import numbaflux as nf
-from benchmarks import cases, check, machine, report, rivals, runner
+from benchmarks import cases, check, long_run, machine, report, rivals, runner
 from benchmarks.__main__ import COLUMNS, chosen, main
 from benchmarks.case import compiled
 from benchmarks.timing import Call, interleaved
@@ -172,3 +173,10 @@ def test_how_long_compiling_takes():
     compiled, loaded = report.summary(rows).splitlines()
     assert compiled.endswith("geometric mean 4.00, largest 8.0 (ode gradient)")
     assert loaded.endswith("geometric mean 2.00, largest 4.0 (ode gradient)")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_long_run_in_little_memory(capsys):
+    long_run.main(["200000", "--memory", "100 KB"])
+    found = re.search(r"peak (.*) MB; .* would take 5 MB", capsys.readouterr().out)
+    assert found and float(found[1]) < 1.0

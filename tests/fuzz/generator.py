@@ -18,13 +18,13 @@ import numpy as np
 from numba import njit
 
 from tests.fuzz.expressions import COLUMNS, LENGTH, ROWS, Scope
-from tests.fuzz.memory import Memory
+from tests.fuzz.nests import Nests
 
 ENTRY = "f"
 DEEPEST = 4
 
 
-class Writer(Memory):
+class Writer(Nests):
     """Writes statements and whole programs; each statement returns the scope after it."""
 
     def block(self, scope: Scope, most: int) -> None:
@@ -51,6 +51,8 @@ class Writer(Memory):
             (1, self.order),
             (1, self.ragged),
         ]
+        if scope.depth < 2:
+            kinds += [(2, self.nest), (1, self.history)]
         if len(scope.buffers) > len(scope.fixed.intersection(scope.buffers)) + 1:
             kinds += [(1, self.swap), (1, self.rebind), (1, self.choose)]
         if scope.pairs or scope.nested:

@@ -124,6 +124,62 @@ def test_norms(training):
     np.testing.assert_allclose(state, moved, rtol=1e-13)
 
 
+IMAGES = nn.layout("Images", b=nn.BatchNorm(3))
+
+
+@numba.njit(**nn.FAST)
+def normalised_images(p, x, state, training, w):
+    return np.sum(w * nn.batchnorm(IMAGES.unpack(p).b, x, state, training) ** 3)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batchnorm_of_images(training):
+    """(features, height, width, batch): the layer for (batch, features), places being samples."""
+    rng = np.random.default_rng(7)
+    p, x = IMAGES.init() + 0.3 * rng.normal(size=IMAGES.size), rng.normal(size=(3, 2, 2, 4))
+    w = rng.normal(size=x.shape)
+    before = nn.batchnorm_state(3) + 0.1
+    state = before.copy()
+    found, (d_p, d_x) = nf.value_and_grad(normalised_images, argnums=(0, 1))(
+        p, x, state, training, w
+    )
+
+    def by_numpy(p, x):
+        scale, shift = p[:3, None], p[3:, None]
+        mean, spread = x.mean(1), variance(x.T)
+        if not training:
+            mean, spread = before
+        y = scale * (x - mean[:, None]) / np.sqrt(spread[:, None] + 1e-5) + shift
+        return np.sum(w.reshape(3, 16) * y**3)
+
+    rows = x.reshape(3, 16)
+    np.testing.assert_allclose(found, by_numpy(p, rows), rtol=1e-12)
+    by_p = complex_step(lambda q: by_numpy(q, rows), p)
+    by_x = complex_step(lambda q: by_numpy(p, q.reshape(3, 16)), x.ravel())
+    np.testing.assert_allclose(d_p, by_p, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(d_x.ravel(), by_x, rtol=1e-9, atol=1e-9)
+    moved = 0.9 * before + 0.1 * np.array([rows.mean(1), rows.var(1, ddof=1)])
+    np.testing.assert_allclose(state, moved if training else before, rtol=1e-13)
+
+
+def test_layernorm_of_a_row_of_zeros():
+    """It becomes the shift; the slope is scale / sqrt(eps), less the mean's part."""
+    p = np.array([1.0, 2.0, 3.0, 0.5, -0.5, 1.5])
+    w, x = np.array([1.0, -2.0, 3.0]), np.zeros(3)
+    value, slope = nf.value_and_grad(row_normalised, argnums=1)(p, x, w)
+    np.testing.assert_allclose(value, w @ p[3:], rtol=1e-14)
+    g = w * p[:3] / np.sqrt(1e-5)
+    np.testing.assert_allclose(slope, g - g.mean(), rtol=1e-12)
+
+
+ROW = nn.layout("Row", l=nn.LayerNorm(3))
+
+
+@numba.njit(**nn.FAST)
+def row_normalised(p, x, w):
+    return np.sum(w * nn.layernorm(ROW.unpack(p).l, x))
+
+
 def splitmix(seed, count):
     """Steele, Lea and Flood 2014, figure 16, in big integers."""
     for _ in range(count):

@@ -99,3 +99,22 @@ def test_orthogonal_and_kaiming():
     np.testing.assert_allclose(W @ W.T, np.eye(3), atol=1e-14)
     K = nn.kaiming(np.random.default_rng(0), (4, 3, 30, 30), 27, 30)
     assert K.shape == (4, 3, 30, 30) and abs(K.std() - np.sqrt(2 / 27)) < 0.01
+
+
+THREE = nn.layout("Three", l=nn.Dense(2, 3))
+
+
+@numba.njit(**nn.FAST)
+def of_three_axes(p, x):
+    return np.sum(nn.dense(THREE.unpack(p).l, x) ** 2)
+
+
+def test_dense_over_leading_axes():
+    p, x = THREE.init(1), np.random.default_rng(2).normal(size=(4, 5, 2))
+    W = THREE.unpack(p).l.W
+    np.testing.assert_allclose(nn.dense(THREE.unpack(p).l, x), x @ W, rtol=1e-12)
+    np.testing.assert_allclose(
+        nf.grad(of_three_axes, argnums=1)(p, x), 2.0 * x @ W @ W.T, rtol=1e-12
+    )
+    with pytest.raises(ValueError, match=r"x is not \(\.\.\., inputs\)"):
+        nn.dense(THREE.unpack(p).l, np.ones((2, 2, 3)))

@@ -27,3 +27,18 @@ def scattered_from_itself(x):
     x[np.array([1, 2, 3, 4, 0])] = x
     x[np.array([1, 2, 3, 4, 0])] = np.sin(x)
     return x[0] + 2.0 * x[1] + 3.0 * x[2] + 4.0 * x[3]
+
+
+@program(PROGRAMS, X, 2)
+def two_counters_in_step(x, n):
+    k, w = 0, 0
+    while w < 4:
+        w += 1
+        k += 1
+        x[-2] *= x[k % 3]
+    i, j = 0, 0
+    for _ in range(n):
+        x[i] *= x[j + 1]
+        i += 1
+        j += 1
+    return x[-2] * x[0] + x[k - w + i - j]

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numba import njit
 
 import numbaflux as nf
+from numbaflux.api import memory as machine
 from numbaflux.ir.interp import interpret
 from numbaflux.ir.nodes import Extern, Function, If
 from numbaflux.ir.ops import ROUTINES
@@ -106,3 +108,59 @@ def test_the_option():
     for wrong in ("much", -1, "2 GiB"):
         with pytest.raises(TypeError, match="memory is a number of bytes or a string like '2 GB'"):
             nf.grad(chain, memory=wrong)
+
+
+@pytest.fixture
+def small_machine(monkeypatch):
+    """A machine with 400 MB: the budget is 100 MB."""
+    monkeypatch.setattr(machine, "MACHINE", 4 * 10**8)
+
+
+LONG = 12_500_001  # trips, of eight bytes each
+
+
+def test_a_quarter_of_the_memory_is_the_budget(small_machine):
+    """From Python the frugal version runs; compiled callers are told."""
+
+    def settles(x, n):
+        """At x = x / 2 + 1 / (1 + x^2), where x + x^3 = 2."""
+        for _ in range(n):
+            x = 0.5 * x + 1.0 / (1.0 + x * x)
+        return x
+
+    slope = nf.grad(settles)
+
+    @njit
+    def caller(n):
+        return slope(0.7, n)
+
+    assert slope(0.7, 50) == caller(50)
+    assert "> 100_000_000:" in nf.source(slope, 0.7, 50)
+    assert abs(slope(0.7, LONG)) < 1e-9
+    assert nf.value_and_grad(settles)(0.7, LONG)[0] == pytest.approx(1.0, rel=1e-9)
+    with pytest.raises(MemoryError, match="memory='2 GB'"):
+        caller(LONG)
+
+
+def test_results_do_not_count(small_machine):
+    def squares(x):
+        s = 0.0
+        for i in range(len(x)):
+            s += x[i] * x[i]
+        return s
+
+    assert "MemoryError" not in nf.source(nf.grad(squares), np.ones(3))
+
+
+def test_other_memory_errors_are_the_users(small_machine):
+    def refuses(x, n):
+        for _ in range(n):
+            x = np.sin(x)
+        if n > 10:
+            raise MemoryError("mine")
+        return x
+
+    slope = nf.grad(refuses)
+    assert slope(0.5, 3) == nf.grad(refuses, memory="1 KB")(0.5, 3)
+    with pytest.raises(MemoryError, match="mine"):
+        slope(0.5, 11)

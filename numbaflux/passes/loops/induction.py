@@ -67,7 +67,7 @@ def _for(loop: For, forms: list[Form | None]) -> Iterable[Stmt]:
     for r, i, p, form in zip(loop.results, loop.inits, carried, forms):
         if form is not None:
             env[p] = form(head, i, k)
-            _define(tail, r, form(tail, i, trips))
+            _define(tail, r, form(tail, i, trips), trips)
     body = substitute(loop.body, env)
     new = replace(
         loop,
@@ -91,7 +91,8 @@ def _while(loop: While, forms: list[Form | None], last: list[bool]) -> Iterable[
     for r, i, p, form, ends in zip(loop.results, loop.inits, loop.body.params, forms, last):
         if form is not None:
             env[p] = form(head, i, trip)
-            _define(tail, r, form(tail, i, before if ends else trips))
+            count = before if ends else trips
+            _define(tail, r, form(tail, i, count), count)
     body = substitute(loop.body, env)
     go, *nexts = body.yields
     end = Builder(loop.loc)
@@ -109,10 +110,10 @@ def _while(loop: While, forms: list[Form | None], last: list[bool]) -> Iterable[
     return (new, *tail.stmts)
 
 
-def _define(b: Builder, r: Var, value: Atom) -> None:
-    """r = value"""
+def _define(b: Builder, r: Var, value: Atom, count: Atom) -> None:
+    """r = value; the count itself may be the value of others too."""
     last = b.stmts[-1] if b.stmts else None
-    if isinstance(last, Prim) and last.result is value:
+    if isinstance(last, Prim) and last.result is value and value is not count:
         b.stmts[-1] = replace(last, result=r)
     else:
         b.append(Prim(r, "add", (value, index(0)), b.loc))
