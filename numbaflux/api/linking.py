@@ -67,7 +67,8 @@ def wrapped(result: CompileResult, release_gil: bool) -> CompileResult:
     entry = context.get_executable(whole, descriptor, result.environment)
     context.insert_user_function(entry, descriptor, [linked])
     context.remove_user_function(result.entry_point)
-    return result._replace(entry_point=entry, library=whole)
+    again = list(whole._reload_init)  # what another process has to do before it runs the code
+    return result._replace(entry_point=entry, library=whole, reload_init=again)
 
 
 def _whole(result: CompileResult, release_gil: bool) -> CodeLibrary:

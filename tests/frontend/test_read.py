@@ -13,9 +13,11 @@ from numba import njit, typeof, types
 from numba.core import ir
 from numba.core.dispatcher import Dispatcher
 
+import numbaflux as nf
 from numbaflux.errors import UnsupportedError
 from numbaflux.frontend import fence
-from numbaflux.frontend.read import capture, loc_of
+from numbaflux.frontend.program import read
+from numbaflux.frontend.read import Run, capture, loc_of
 
 F, N, X = types.float64, types.int64, types.float64[::1]
 Point = namedtuple("Point", "x y")
@@ -436,3 +438,44 @@ def test_attributes_of_other_objects_are_not_functions():
         return holder.doubled(x)
 
     assert refused(f, F).loc.line == line_of(f, "holder.doubled")
+
+
+def captured(f, monkeypatch):
+    """The names of the functions that are typed for a program of f."""
+    names = []
+    original = Run._capture
+
+    def counting(self, dispatcher, py_func, *args):
+        names.append(py_func.__name__)
+        return original(self, dispatcher, py_func, *args)
+
+    monkeypatch.setattr(Run, "_capture", counting)
+    read(f, (F,))
+    return sorted(names)
+
+
+def test_a_function_is_typed_once_for_some_types(monkeypatch):
+    @njit
+    def inner(x):
+        return x * x
+
+    @njit
+    def outer(x):
+        return inner(x) + inner(2 * x)
+
+    def f(x):
+        return outer(x) * outer(x + 1.0) + inner(x) + inner(int(x))
+
+    assert captured(f, monkeypatch) == ["f", "inner", "inner", "outer"]  # inner of an integer too
+
+
+def test_a_function_with_other_options_is_another(monkeypatch):
+    def inner(x):
+        return 1.0 / x
+
+    python, numpy = njit(inner), njit(inner, error_model="numpy")
+    f = njit(lambda x: python(x) + numpy(x))
+    assert captured(f, monkeypatch) == ["<lambda>", "inner", "inner"]
+    with pytest.raises(ZeroDivisionError):
+        nf.grad(njit(lambda x: python(x)))(0.0)
+    assert nf.grad(njit(lambda x: numpy(x)))(0.0) == -np.inf

@@ -75,6 +75,7 @@ class _Fuser:
         self.dependence = Dependence.of(fn)
         self.changed = False
         self._touches: dict[Stmt, _Touch] = {}
+        self._shared: dict[Block, list[Access]] = {}  # by a loop's body
 
     def block(self, block: Block) -> Block:
         """The block with at most one pair of its own loops fused, else one pair further in."""
@@ -154,7 +155,7 @@ class _Fuser:
     def _touch(self, stmt: Stmt) -> _Touch:
         read: set[Site] = set()
         written: set[Site] = set()
-        how = tuple(accesses(Block((), (stmt,))))
+        how = tuple(dict.fromkeys(accesses(Block((), (stmt,)))))
         for a in how:
             (written if a.writes else read).update(self.dependence.alias.of(a.array))
         return _Touch(frozenset(read), frozenset(written), how)
@@ -169,13 +170,13 @@ class _Fuser:
             for b in other.how
         )
 
-    def shared(self, first: For, second: For) -> tuple[list[Access], list[Access]]:
-        """What the two loops do to memory that outlives an iteration."""
-        private = self.dependence.private
-        return (
-            [a for a in accesses(first.body) if not private(a.array, first)],
-            [a for a in accesses(second.body) if not private(a.array, second)],
-        )
+    def shared(self, loop: For) -> list[Access]:
+        """What a loop does to memory that outlives an iteration."""
+        if loop.body not in self._shared:
+            private = self.dependence.private
+            found = dict.fromkeys(accesses(loop.body))
+            self._shared[loop.body] = [a for a in found if not private(a.array, loop)]
+        return self._shared[loop.body]
 
     def worthwhile(self, first: For, second: For) -> bool:
         """Whether the second loop reads or adds to what an iteration of the first has written.
@@ -188,7 +189,7 @@ class _Fuser:
             return False
         short = isinstance(first.count, Const) and int(first.count.value) <= SHORT
         alike = elementary(first) == elementary(second)
-        mine, others = self.shared(first, second)
+        mine, others = self.shared(first), self.shared(second)
         passed_on = defaultdict(list)  # by array
         for b in others:
             if b.sums or not b.writes:
@@ -202,7 +203,7 @@ class _Fuser:
 
     def independent(self, first: For, second: For) -> bool:
         """Whether no iteration of one depends on another iteration of the other."""
-        mine, others = self.shared(first, second)
+        mine, others = self.shared(first), self.shared(second)
         return not any(self.dependence.meet(a, b, first, second) for a in mine for b in others)
 
 
