@@ -12,9 +12,9 @@ warp in this interval; then the later one.  That loses no race: a write that rac
 reader races with one of these two as well.
 
 note [Compiled once]  A jitted function is compiled for every literal that it is called with: for
-each access of each kernel, that is.  What the kernel calls are overloads, which take a literal for
-an int64; the checks behind them see an address in place of an array, and are not inlined.  All that
-is known lies in one array, whose first row says where the rest begins: calls pass little.
+each access of each kernel, that is.  What the kernel calls is therefore jitable only, which takes a
+literal for an int64; the checks behind it see an address in place of an array, and are not inlined.
+All that is known lies in one array, whose first row says where the rest begins: calls pass little.
 
 What is found goes to rows of that table; the exception only stops the kernel.
 """
@@ -26,10 +26,10 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic, register_jitable
 
 WARP = 32
-WRITER, READER, ATOMIC = 0, 1, 3  # columns of `who` and `when`; behind the last two, the other one
+WRITER, READER, ATOMIC = 0, 1, 3  # columns of accesses; behind the last two, the other one
 COLUMNS = 5
 SITE = 16  # bits for the number of an access
 INTERVAL = 32  # bits for how often the warp has waited, below how often the block has
@@ -43,8 +43,8 @@ class Watch(NamedTuple):
     """What is known of the memory that a kernel writes, while it runs: parts of one table."""
 
     table: np.ndarray
-    who: np.ndarray  # (thread + 1) << SITE | access, for each element
-    when: np.ndarray  # the interval of that access; no rows if the kernel has no barriers
+    who: np.ndarray  # (thread + 1) << SITE | access, for each element; behind all of these, if
+    # the kernel has barriers, the intervals of those accesses
     now: np.ndarray  # the interval of each thread of the block
     found: np.ndarray  # kind, access, access before, thread, thread before, row, axis, length,
     # two that are unused, then the index
@@ -64,7 +64,7 @@ def watch_of(regions: Any, rows: int, barriers: bool, threads: int) -> Watch:
     table[0] = len(known), who, when * barriers, now, threads
     table[REGIONS:who] = known
     found = table[FOUND:REGIONS].reshape(-1)
-    return Watch(table, table[who:when], table[when:now], table[now:, 0], found)
+    return Watch(table, table[who:when], table[now:, 0], found)
 
 
 def _noinline(context):
@@ -83,70 +83,37 @@ _out_of_line: Any = intrinsic(_noinline)
 # ---- what a kernel calls -------------------------------------------------------------------------
 
 
+@register_jitable
 def axis(table, array, place, access, thread, first):
     """Stop if place[1] is not inside axis place[0]."""
-    raise NotImplementedError
+    _check_axis(table, array.shape, place, access, thread + first)
 
 
+@register_jitable
 def inside(table, array, place, access, thread, first):
     """Stop if the place is not one of the array's."""
-    raise NotImplementedError
+    _check(table, array.shape, place, access, thread + first)
 
 
+@register_jitable
 def read(table, array, place, access, thread, first):
     """A plain read is coming."""
-    raise NotImplementedError
+    _check(table, array.shape, place, access, thread + first)
+    _check_read(table, _address(array, place), access, thread, first)
 
 
+@register_jitable
 def write(table, array, place, access, thread, first):
     """A plain write is coming, or a read and a write."""
-    raise NotImplementedError
+    _check(table, array.shape, place, access, thread + first)
+    _check_write(table, _address(array, place), access, thread, first)
 
 
+@register_jitable
 def atomic(table, array, place, access, thread, first):
     """An atomic operation is coming."""
-    raise NotImplementedError
-
-
-@overload(axis)
-def _axis(table, array, place, access, thread, first):
-    return lambda table, array, place, access, thread, first: _check_axis(
-        table, array.shape, place, access, thread + first
-    )
-
-
-@overload(inside)
-def _inside(table, array, place, access, thread, first):
-    return lambda table, array, place, access, thread, first: _check(
-        table, array.shape, place, access, thread + first
-    )
-
-
-@overload(read)
-def _read(table, array, place, access, thread, first):
-    def checked(table, array, place, access, thread, first):
-        _check(table, array.shape, place, access, thread + first)
-        _check_read(table, _address(array, place), access, thread, first)
-
-    return checked
-
-
-@overload(write)
-def _write(table, array, place, access, thread, first):
-    def checked(table, array, place, access, thread, first):
-        _check(table, array.shape, place, access, thread + first)
-        _check_write(table, _address(array, place), access, thread, first)
-
-    return checked
-
-
-@overload(atomic)
-def _atomic(table, array, place, access, thread, first):
-    def checked(table, array, place, access, thread, first):
-        _check(table, array.shape, place, access, thread + first)
-        _check_atomic(table, _address(array, place), access, thread, first)
-
-    return checked
+    _check(table, array.shape, place, access, thread + first)
+    _check_atomic(table, _address(array, place), access, thread, first)
 
 
 @numba.njit(cache=True)

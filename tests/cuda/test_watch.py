@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numba import cuda, float32, int32, njit
+from numba import cuda, float32, int32
 
 import numbaflux as nf
 from numbaflux import watch
@@ -320,13 +320,6 @@ def races(accesses, threads):
     return False
 
 
-CHECKS = {
-    "read": njit(lambda *args: watch.read(*args)),
-    "write": njit(lambda *args: watch.write(*args)),
-    "atomic": njit(lambda *args: watch.atomic(*args)),
-}
-
-
 def remembered(accesses, threads):
     """The same as watch.py finds it, one access after the other."""
     x = np.zeros(1)
@@ -335,7 +328,7 @@ def remembered(accesses, threads):
     for kind, block, _, thread, phase, step in accesses:
         seen.now[thread] = (phase << watch.INTERVAL) + step
         try:
-            CHECKS[kind](seen.table, x, (0,), 1, thread, block * threads)
+            getattr(watch, kind)(seen.table, x, (0,), 1, thread, block * threads)
         except RuntimeError:
             return True
     return False
