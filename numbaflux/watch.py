@@ -11,7 +11,12 @@ other, so of two candidates for the other one that of an earlier block is kept; 
 warp in this interval; then the later one.  That loses no race: a write that races with a forgotten
 reader races with one of these two as well.
 
-Plain njit functions.  What they find goes to `Watch.found`; the exception only stops the kernel.
+note [Compiled once]  A jitted function is compiled for every literal that it is called with: for
+each access of each kernel, that is.  What the kernel calls is therefore jitable only, which takes a
+literal for an int64; the checks behind it see an address in place of an array, and are not inlined.
+All that is known lies in one array, whose first row says where the rest begins: calls pass little.
+
+What is found goes to rows of that table; the exception only stops the kernel.
 """
 
 from __future__ import annotations
@@ -20,154 +25,228 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from numba import types
+from numba.extending import intrinsic, register_jitable
 
 WARP = 32
-WRITER, READER, ATOMIC = 0, 1, 3  # columns of `who` and `when`; behind the last two, the other one
+WRITER, READER, ATOMIC = 0, 1, 3  # columns of accesses; behind the last two, the other one
 COLUMNS = 5
 SITE = 16  # bits for the number of an access
 INTERVAL = 32  # bits for how often the warp has waited, below how often the block has
 
-OUTSIDE, RACE, UNWRITTEN = 1, 2, 3  # found[0]
-FOUND = 16
+OUTSIDE, RACE, UNWRITTEN = 1, 2, 3  # the kind of what is found
+FOUND, INDEX, REGIONS = 1, 3, 5  # rows
+COUNT, WHO, WHEN, NOW, THREADS = range(5)  # columns of the first row: how many regions, then rows
 
 
 class Watch(NamedTuple):
-    """What is known of the memory that a kernel writes, while it runs."""
+    """What is known of the memory that a kernel writes, while it runs: parts of one table."""
 
-    regions: Any  # (start, end, bytes of an element, first row, whether to miss writes) of arrays
-    who: Any  # (thread + 1) << SITE | access, for each element
-    when: Any  # the interval of that access; no rows if the kernel has no barriers
-    now: Any  # the interval of each thread of the block
-    found: Any  # kind, access, access before, thread, thread before, row, axis, then the index
+    table: np.ndarray
+    who: np.ndarray  # (thread + 1) << SITE | access, for each element; behind all of these, if
+    # the kernel has barriers, the intervals of those accesses
+    now: np.ndarray  # the interval of each thread of the block
+    found: np.ndarray  # kind, access, access before, thread, thread before, row, axis, length,
+    # two that are unused, then the index
 
 
-@numba.njit(cache=True)
-def axis(watch, array, place, access, thread, first):
+def watch_of(regions: Any, rows: int, barriers: bool, threads: int) -> Watch:
+    """A watch that has seen nothing.
+
+    `regions`: (start, end, bytes of an element, first row of `who`, whether to miss writes) of
+    arrays; `rows`: how many elements they have; `threads`: those of a block.
+    """
+    known = np.array(regions, np.int64).reshape(-1, COLUMNS)
+    who = REGIONS + len(known)
+    when = who + rows
+    now = when + rows * barriers
+    table = np.zeros((now + threads, COLUMNS), np.int64)
+    table[0] = len(known), who, when * barriers, now, threads
+    table[REGIONS:who] = known
+    found = table[FOUND:REGIONS].reshape(-1)
+    return Watch(table, table[who:when], table[now:, 0], found)
+
+
+def _noinline(context):
+    """Keeps the function that calls it from being inlined.  note [Compiled once]"""
+
+    def generate(context, builder, signature, args):
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+_out_of_line: Any = intrinsic(_noinline)
+
+
+# ---- what a kernel calls -------------------------------------------------------------------------
+
+
+@register_jitable
+def axis(table, array, place, access, thread, first):
     """Stop if place[1] is not inside axis place[0]."""
-    along, k = place
-    if k >= array.shape[along] or k < -array.shape[along]:
-        _outside(watch, array, along, access, thread + first)
-        watch.found[8 + along] = k
-        raise IndexError("an index is out of bounds")
+    _check_axis(table, array.shape, place, access, thread + first)
 
 
-@numba.njit(cache=True)
-def inside(watch, array, place, access, thread, first):
+@register_jitable
+def inside(table, array, place, access, thread, first):
     """Stop if the place is not one of the array's."""
-    for along in range(array.ndim):
-        if place[along] >= array.shape[along] or place[along] < -array.shape[along]:
-            _outside(watch, array, along, access, thread + first)
-            for k in range(array.ndim):
-                watch.found[8 + k] = place[k]
-            raise IndexError("an index is out of bounds")
+    _check(table, array.shape, place, access, thread + first)
 
 
-@numba.njit(cache=True)
-def _outside(watch, array, along, access, thread):
-    _find(watch, OUTSIDE, access, 0, thread, 0, -1)
-    watch.found[6], watch.found[7] = along, array.shape[along]
-
-
-@numba.njit(cache=True)
-def read(watch, array, place, access, thread, first):
+@register_jitable
+def read(table, array, place, access, thread, first):
     """A plain read is coming."""
-    inside(watch, array, place, access, thread, first)
-    row = _row(watch, array, place, access, thread, first, True)
-    if row >= 0:
-        _meet(watch, row, WRITER, access, thread, first)
-        _meet(watch, row, ATOMIC, access, thread, first)
-        _meet(watch, row, ATOMIC + 1, access, thread, first)
-        _remember(watch, row, READER, access, thread, first)
+    _check(table, array.shape, place, access, thread + first)
+    _check_read(table, _address(array, place), access, thread, first)
 
 
-@numba.njit(cache=True)
-def write(watch, array, place, access, thread, first):
+@register_jitable
+def write(table, array, place, access, thread, first):
     """A plain write is coming, or a read and a write."""
-    inside(watch, array, place, access, thread, first)
-    row = _row(watch, array, place, access, thread, first, False)
-    if row >= 0:
-        for column in range(COLUMNS):
-            _meet(watch, row, column, access, thread, first)
-        watch.who[row, WRITER] = (first + thread + 1) << SITE | access
-        if watch.when.shape[0]:
-            watch.when[row, WRITER] = watch.now[thread]
+    _check(table, array.shape, place, access, thread + first)
+    _check_write(table, _address(array, place), access, thread, first)
 
 
-@numba.njit(cache=True)
-def atomic(watch, array, place, access, thread, first):
+@register_jitable
+def atomic(table, array, place, access, thread, first):
     """An atomic operation is coming."""
-    inside(watch, array, place, access, thread, first)
-    row = _row(watch, array, place, access, thread, first, True)
-    if row >= 0:
-        _meet(watch, row, WRITER, access, thread, first)
-        _meet(watch, row, READER, access, thread, first)
-        _meet(watch, row, READER + 1, access, thread, first)
-        _remember(watch, row, ATOMIC, access, thread, first)
+    _check(table, array.shape, place, access, thread + first)
+    _check_atomic(table, _address(array, place), access, thread, first)
 
 
 @numba.njit(cache=True)
-def _row(watch, array, place, access, thread, first, reads):
-    """Where the element is remembered; -1 if it is not."""
+def _address(array, place):
     address = np.int64(array.ctypes.data)
     for along in range(array.ndim):
         k = place[along]
         address += (k + array.shape[along] * (k < 0)) * array.strides[along]
-    for r in range(watch.regions.shape[0]):
-        start, end = watch.regions[r, 0], watch.regions[r, 1]
+    return address
+
+
+# ---- the checks ----------------------------------------------------------------------------------
+
+
+@numba.njit(cache=True)
+def _check_axis(table, shape, place, access, thread):
+    _out_of_line()
+    along, k = place
+    if k >= shape[along] or k < -shape[along]:
+        table[INDEX + along // COLUMNS, along % COLUMNS] = k
+        _outside(table, along, shape[along], access, thread)
+
+
+@numba.njit(cache=True)
+def _check(table, shape, place, access, thread):
+    _out_of_line()
+    for along in range(len(shape)):
+        if place[along] >= shape[along] or place[along] < -shape[along]:
+            for k in range(len(shape)):
+                table[INDEX + k // COLUMNS, k % COLUMNS] = place[k]
+            _outside(table, along, shape[along], access, thread)
+
+
+@numba.njit(cache=True)
+def _outside(table, along, length, access, thread):
+    _find(table, OUTSIDE, access, 0, thread, 0, -1)
+    table[FOUND + 1, 1], table[FOUND + 1, 2] = along, length
+    raise IndexError("an index is out of bounds")
+
+
+@numba.njit(cache=True)
+def _check_read(table, address, access, thread, first):
+    _out_of_line()
+    row = _row(table, address, access, thread + first, True)
+    if row >= 0:
+        _meet(table, row, WRITER, access, thread, first)
+        _meet(table, row, ATOMIC, access, thread, first)
+        _meet(table, row, ATOMIC + 1, access, thread, first)
+        _remember(table, row, READER, access, thread, first)
+
+
+@numba.njit(cache=True)
+def _check_write(table, address, access, thread, first):
+    _out_of_line()
+    row = _row(table, address, access, thread + first, False)
+    if row >= 0:
+        for column in range(COLUMNS):
+            _meet(table, row, column, access, thread, first)
+        table[table[0, WHO] + row, WRITER] = (first + thread + 1) << SITE | access
+        if table[0, WHEN]:
+            table[table[0, WHEN] + row, WRITER] = table[table[0, NOW] + thread, 0]
+
+
+@numba.njit(cache=True)
+def _check_atomic(table, address, access, thread, first):
+    _out_of_line()
+    row = _row(table, address, access, thread + first, True)
+    if row >= 0:
+        _meet(table, row, WRITER, access, thread, first)
+        _meet(table, row, READER, access, thread, first)
+        _meet(table, row, READER + 1, access, thread, first)
+        _remember(table, row, ATOMIC, access, thread, first)
+
+
+@numba.njit(cache=True)
+def _row(table, address, access, thread, reads):
+    """Where the element is remembered; -1 if it is not."""
+    for r in range(REGIONS, REGIONS + table[0, COUNT]):
+        start, end = table[r, 0], table[r, 1]
         if start <= address and address < end:
-            row = watch.regions[r, 3] + (address - start) // watch.regions[r, 2]
-            missed = watch.who[row, WRITER] == 0 and watch.who[row, ATOMIC] == 0
-            if reads and watch.regions[r, 4] and missed:
-                _find(watch, UNWRITTEN, access, 0, thread + first, 0, row)
+            row = table[r, 3] + (address - start) // table[r, 2]
+            who = table[0, WHO] + row
+            missed = table[who, WRITER] == 0 and table[who, ATOMIC] == 0
+            if reads and table[r, 4] and missed:
+                _find(table, UNWRITTEN, access, 0, thread, 0, row)
                 raise RuntimeError("an element is read that nobody has written")
             return row
     return -1
 
 
 @numba.njit(cache=True)
-def _meet(watch, row, column, access, thread, first):
+def _meet(table, row, column, access, thread, first):
     """Stop if the access remembered in this column races with the one that is coming."""
-    seen = watch.who[row, column]
+    seen = table[table[0, WHO] + row, column]
     other = (seen >> SITE) - 1
     if seen == 0 or other == first + thread:
         return
-    if watch.when.shape[0] and first <= other and other < first + watch.now.shape[0]:
-        then, now = watch.when[row, column], watch.now[thread]
+    if table[0, WHEN] and first <= other and other < first + table[0, THREADS]:
+        then, now = table[table[0, WHEN] + row, column], table[table[0, NOW] + thread, 0]
         if then >> INTERVAL != now >> INTERVAL:
             return
         if (other - first) // WARP == thread // WARP and then != now:
             return
-    _find(watch, RACE, access, seen & ((1 << SITE) - 1), thread + first, other, row)
+    _find(table, RACE, access, seen & ((1 << SITE) - 1), thread + first, other, row)
     raise RuntimeError("two threads race")
 
 
 @numba.njit(cache=True)
-def _remember(watch, row, column, access, thread, first):
+def _remember(table, row, column, access, thread, first):
     """The thread has used the element last; who else has.  note [Remembered]"""
-    who, when = watch.who, watch.when
-    last, other = (who[row, column] >> SITE) - 1, (who[row, column + 1] >> SITE) - 1
-    barriers = when.shape[0] > 0
+    who, when, now = table[0, WHO] + row, table[0, WHEN] + row, table[0, NOW] + thread
+    last, other = (table[who, column] >> SITE) - 1, (table[who, column + 1] >> SITE) - 1
+    barriers = table[0, WHEN] > 0
     if last >= 0 and last != first + thread:
         keep = False
         if barriers and other >= 0:
-            if other < first or other >= first + watch.now.shape[0]:
+            if other < first or other >= first + table[0, THREADS]:
                 keep = True
-            elif first <= last and last < first + watch.now.shape[0]:
+            elif first <= last and last < first + table[0, THREADS]:
                 apart = (other - first) // WARP != thread // WARP
                 near = (last - first) // WARP == thread // WARP
-                current = when[row, column + 1] >> INTERVAL == watch.now[thread] >> INTERVAL
+                current = table[when, column + 1] >> INTERVAL == table[now, 0] >> INTERVAL
                 keep = apart and near and current
         if not keep:
-            who[row, column + 1] = who[row, column]
+            table[who, column + 1] = table[who, column]
             if barriers:
-                when[row, column + 1] = when[row, column]
-    who[row, column] = (first + thread + 1) << SITE | access
+                table[when, column + 1] = table[when, column]
+    table[who, column] = (first + thread + 1) << SITE | access
     if barriers:
-        when[row, column] = watch.now[thread]
+        table[when, column] = table[now, 0]
 
 
 @numba.njit(cache=True)
-def _find(watch, kind, access, before, thread, thread_before, row):
-    found = watch.found
-    found[0], found[1], found[2] = kind, access, before
-    found[3], found[4], found[5] = thread, thread_before, row
+def _find(table, kind, access, before, thread, thread_before, row):
+    table[FOUND, 0], table[FOUND, 1], table[FOUND, 2] = kind, access, before
+    table[FOUND, 3], table[FOUND, 4], table[FOUND + 1, 0] = thread, thread_before, row

@@ -49,7 +49,7 @@ from numbaflux.ir.nodes import (
 )
 from numbaflux.ir.ops import THREADS, VOTES, WARP, WATCHES
 from numbaflux.ir.trees import Leaf, Program
-from numbaflux.ir.walk import map_regions, substitute, walk
+from numbaflux.ir.walk import map_regions, regions, substitute, walk
 
 LAUNCH = (
     *(f"{kind}_{axis}" for kind in ("block", "block_dim", "grid_dim") for axis in "xyz"),
@@ -174,6 +174,8 @@ class _Emulation:
         self.memory = Var("memory", Opaque("watch"))
         self.shared: dict[Var, Shared] = {}
         self.waits: list[Wait] = []
+        self.shown: list[tuple[Var, Loc]] = []  # slots that are poisoned after the next wait
+        self.free: list[Var] = []  # slots that show nothing
         self.numbers = _Numbers(self.whole, self.launch, self.order)
 
     def run(self) -> Emulated:
@@ -200,10 +202,15 @@ class _Emulation:
     # ---- statements ----------------------------------------------------------------------------
 
     def block(self, block: Block) -> Block:
-        b = Builder()
+        b, outside = Builder(), self.shown
+        self.shown = []
         for stmt in block.stmts:
             b.loc = stmt.loc
+            if any(_meets_others(s) for region in regions(stmt) for s in walk(region)):
+                self.settle(b)
             self.stmt(b, map_regions(stmt, self.block))
+        self.settle(b)
+        self.shown = outside
         return replace(block, stmts=tuple(b.stmts))
 
     def stmt(self, b: Builder, stmt: Stmt) -> None:
@@ -239,15 +246,35 @@ class _Emulation:
         stmt = Barrier(scope, loc)
         b.append(stmt)
         self.waits.append(Wait(stmt, orders))
+        for slots, _ in self.shown:
+            self.hide(b, slots)
+        self.shown = []
+
+    def settle(self, b: Builder) -> None:
+        """Wait until all have read what is shown, if anything is."""
+        if self.shown:
+            self.wait(b, "warp", self.shown[-1][1], orders=False)
 
     def slots(self, dtype: str) -> Var:
-        """Memory of the block with a place for every thread."""
+        """Memory of the block with a place for every thread, which shows nothing."""
+        for slots in self.free:
+            if _dtype(slots) == dtype:
+                self.free.remove(slots)
+                return slots
         made = Var("slots", Array(Scalar(dtype), 1))
         self.shared[made] = Shared(made, dtype, slots=True)
         return made
 
+    def hide(self, b: Builder, slots: Var) -> None:
+        """Show nothing, after all have read."""
+        b.store(slots, [self.numbers["thread"]], _poison(array_of(slots).element))
+        self.free.append(slots)
+
     def shuffle(self, b: Builder, stmt: Shuffle) -> None:
-        """Show the value to the warp, wait for it, read the other's, wait until all have."""
+        """Show the value to the warp, wait for it, read the other's.
+
+        The next wait, whatever it is for, is also for all to have read.
+        """
         element = stmt.value.type
         assert isinstance(element, Scalar)
         slots, lane = self.slots(element.dtype), self.numbers["warp_lane"]
@@ -255,8 +282,7 @@ class _Emulation:
         self.wait(b, "warp", stmt.loc, orders=False)
         place = b.add(b.sub(self.numbers["thread"], lane), self._source(b, stmt))
         b.append(replace(_load(b, slots, place), result=stmt.result))
-        self.wait(b, "warp", stmt.loc, orders=False)
-        b.store(slots, [self.numbers["thread"]], _poison(element))
+        self.shown.append((slots, stmt.loc))
 
     def _source(self, b: Builder, stmt: Shuffle) -> Atom:
         """The lane that a shuffle reads."""
@@ -287,7 +313,7 @@ class _Emulation:
         count = b.dim(slots, 0) if block else index(WARP)
         found = self._count(b, stmt.routine, slots, first, count)
         self.wait(b, scope, stmt.loc, orders=block)
-        b.store(slots, [self.numbers["thread"]], zero_of(Scalar("int8")))
+        self.hide(b, slots)
         b.append(Prim(result, "cast", (found,), stmt.loc))
 
     def _count(self, b: Builder, routine: str, slots: Var, first: Atom, count: Atom) -> Atom:

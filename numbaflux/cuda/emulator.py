@@ -154,7 +154,7 @@ def _run(machine: Emulator, compiled: Compiled, launch: Launch, args: Sequence[A
         return
     named = _named(compiled, shared, args)
     memory = Memory(compiled.watched, made, named, launch, machine.unwritten == "error")
-    args = (numbers, memory.watch, *shared.arrays, *args)
+    args = (numbers, memory.watch.table, *shared.arrays, *args)
     with memory.explaining():
         _run_grid(compiled, launch, args, shared, order, memory)
 

@@ -19,7 +19,7 @@ from numbaflux.cuda.launch import Launch
 from numbaflux.errors import NumbafluxError, message
 from numbaflux.ir.nodes import Var
 from numbaflux.passes.kernels.watched import Access, Watched
-from numbaflux.watch import COLUMNS, FOUND, OUTSIDE, RACE, Watch
+from numbaflux.watch import OUTSIDE, RACE, watch_of
 
 
 class OutOfBoundsError(NumbafluxError, IndexError):
@@ -74,13 +74,7 @@ class Memory:
             (r.start, r.start + len(r.rows) * r.unit, r.unit, r.rows.start, miss and r.shared)
             for r in self.regions
         ]
-        self.watch = Watch(
-            np.array(table, np.int64).reshape(len(table), 5),
-            np.zeros((rows, COLUMNS), np.int64),
-            np.zeros((rows if made.waits else 0, COLUMNS), np.int64),
-            np.zeros(prod(launch.block), np.int64),
-            np.zeros(FOUND, np.int64),
-        )
+        self.watch = watch_of(table, rows, bool(made.waits), prod(launch.block))
 
     def _is_known(self, array: np.ndarray) -> bool:
         """Whether it is the dynamic memory of the block under another type."""
@@ -106,10 +100,10 @@ class Memory:
             raise self._error() from None
 
     def _error(self) -> NumbafluxError:
-        kind, number, before, thread, other, row, axis, size, *index = self.watch.found.tolist()
+        kind, number, before, thread, other, row, axis, size, *more = self.watch.found.tolist()
         access = self.accesses[number]
         if kind == OUTSIDE:
-            return self._outside(access, axis, size, index[axis], thread)
+            return self._outside(access, axis, size, more[2 + axis], thread)
         element = self._element(row)
         if kind == RACE:
             return self._race(access, self.accesses[before], element, thread, other)

@@ -33,7 +33,7 @@ def test_written_for_the_launch(case, form, gpu):
     """What is made of a program for one shape of block computes what the program does."""
     derivative = getattr(nf.cuda, form)(case.kernel)
     wanted, found = (arguments(case, form, 300) for _ in range(2))
-    nf.cuda.emulate(derivative)[case.launch(300)](*wanted)
+    nf.cuda.emulate(derivative, check=False)[case.launch(300)](*wanted)  # `gpu` watches
     derivative[case.launch(300)](*found)
     for a, b in zip(shadows(wanted), shadows(found), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4)

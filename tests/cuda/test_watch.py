@@ -323,16 +323,12 @@ def races(accesses, threads):
 def remembered(accesses, threads):
     """The same as watch.py finds it, one access after the other."""
     x = np.zeros(1)
-    found = np.zeros(watch.FOUND, np.int64)
-    seen = watch.Watch(
-        np.array([[x.ctypes.data, x.ctypes.data + 8, 8, 0, 0]]),
-        np.zeros((1, watch.COLUMNS), np.int64), np.zeros((1, watch.COLUMNS), np.int64),
-        np.zeros(threads, np.int64), found,
-    )  # fmt: skip
+    start = x.ctypes.data
+    seen = watch.watch_of([(start, start + 8, 8, 0, 0)], 1, True, threads)
     for kind, block, _, thread, phase, step in accesses:
         seen.now[thread] = (phase << watch.INTERVAL) + step
         try:
-            getattr(watch, kind)(seen, x, (0,), 1, thread, block * threads)
+            getattr(watch, kind)(seen.table, x, (0,), 1, thread, block * threads)
         except RuntimeError:
             return True
     return False
