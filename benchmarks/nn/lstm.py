@@ -135,7 +135,9 @@ def module(p: np.ndarray) -> Any:
                     self.lstm.weight_hh_l0.copy_(torch.as_tensor(P.cell.U.T))
                     self.lstm.bias_ih_l0.copy_(torch.as_tensor(P.cell.b))
                     self.lstm.bias_hh_l0.zero_()
-                self.lstm.bias_hh_l0.requires_grad_(False)  # it has two biases, which would both move
+                self.lstm.bias_hh_l0.requires_grad_(
+                    False
+                )  # it has two biases, which would both move
 
             def forward(self, x, y):
                 states, _ = self.lstm(x)

@@ -23,7 +23,7 @@ Train = Callable[[np.ndarray, int], np.ndarray]  # parameters, changed, and step
 
 @dataclass(frozen=True)
 class Case:
-    """The tools for a workload, how many steps are timed, and the goal, in multiples of `beside`."""
+    """The tools for a workload, how many steps are timed, and our goal, in times of `beside`."""
 
     p: np.ndarray
     tools: dict[str, Callable[[], Train]]
@@ -105,7 +105,7 @@ def by_torch(module: Any, *data: Any, compiled: bool = False) -> Callable[[], Tr
         net = module(torch)
         start = {name: value.clone() for name, value in net.state_dict().items()}
         loss_of = torch.compile(net) if compiled else net
-        arrays = [torch.as_tensor(a) for a in data]
+        arrays = [torch.as_tensor(a) if isinstance(a, np.ndarray) else a for a in data]
 
         def train(p, steps):
             net.load_state_dict(start)
