@@ -292,7 +292,7 @@ def case(dtype: Any = np.float64, batch: int = 64) -> Case:
     tools = {
         "hand": by_hand(train, x, labels),
         "numbaflux": ours(loss, x, labels),
-        "jax": by_jax(loss_jax, by_sample.reshape(batch, 28, 28, 1), labels),
+        "jax": by_jax(loss_jax, by_sample.reshape(batch, 28, 28, 1), labels, scan=False),
         "torch": by_torch(module(p), by_sample, labels),
         "torch.compile": by_torch(module(p), by_sample, labels, compiled=True),
     }

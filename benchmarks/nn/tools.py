@@ -67,8 +67,10 @@ def by_hand(train: Any, *data: Any) -> Callable[[], Train]:
     return lambda: lambda p, steps: train(p, *data, steps, LR)
 
 
-def by_jax(loss: Any, *data: Any) -> Callable[[], Train]:
-    """The same with jax: a scan over the steps, compiled as a whole."""
+def by_jax(loss: Any, *data: Any, scan: bool = True) -> Callable[[], Train]:
+    """The same with jax: a scan over the steps, compiled as a whole, or a loop over a jitted step
+    (XLA's fast convolutions on a CPU do not run inside a scan).
+    """
 
     def build() -> Train:
         import jax
@@ -86,11 +88,25 @@ def by_jax(loss: Any, *data: Any) -> Callable[[], Train]:
             size = jnp.sqrt(v / (1.0 - B2**t)) + EPS
             return (p - LR * m / (1.0 - B1**t) / size, m, v), value
 
-        @jax.jit
-        def train(p, steps):
-            return jax.lax.scan(one, (p, 0.0 * p, 0.0 * p), steps)[1]
+        compiled_step = jax.jit(one, donate_argnums=0)
 
-        return lambda p, steps: np.asarray(train(jnp.asarray(p), jnp.arange(steps, dtype=p.dtype)))
+        def loop(carry, steps):
+            losses = []
+            for step in steps:
+                carry, value = compiled_step(carry, step)
+                losses.append(value)
+            return jnp.stack(losses)
+
+        @jax.jit
+        def scanned(carry, steps):
+            return jax.lax.scan(one, carry, steps)[1]
+
+        def train(p, steps):
+            carry = jnp.array(p), jnp.zeros_like(p), jnp.zeros_like(p)
+            each = np.arange(steps, dtype=p.dtype)
+            return np.asarray(scanned(carry, each) if scan else loop(carry, each))
+
+        return train
 
     return build
 
