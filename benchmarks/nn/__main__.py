@@ -24,7 +24,7 @@ from benchmarks.nn.tools import Case
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 ONE_THREAD["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 RUNS, ENOUGH = 15, 10.0  # or so many seconds of a tool
-CASES = ("mlp", "classifier", "lstm", "neural-ode")
+CASES = ("mlp", "classifier", "lenet", "lstm", "neural-ode", "pinn")
 CLOSE = {"float64": 1e-9, "float32": 1e-4}
 
 

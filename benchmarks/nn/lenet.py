@@ -267,8 +267,8 @@ def module(p: np.ndarray) -> Any:
             W = c.W.transpose(3, 0, 1, 2)
             layers += [fill(torch, t.Conv2d(*size, dtype=kind), W, c.b), t.ReLU(), t.MaxPool2d(2)]
         layers.append(t.Flatten())
-        for l, size in (P.l1, (256, 120)), (P.l2, (120, 84)), (P.l3, (84, 10)):
-            layers += [fill(torch, t.Linear(*size, dtype=kind), l.W.T, l.b), t.ReLU()]
+        for d, size in (P.l1, (256, 120)), (P.l2, (120, 84)), (P.l3, (84, 10)):
+            layers += [fill(torch, t.Linear(*size, dtype=kind), d.W.T, d.b), t.ReLU()]
 
         class LeNet(t.Module):
             def __init__(self):
