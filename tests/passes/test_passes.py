@@ -11,7 +11,7 @@ from numbaflux.ir.build import Builder, const, index
 from numbaflux.ir.interp import interpret
 from numbaflux.ir.nodes import F64, I64, Accumulate, Alloc, Array, Function, Load, Prim, Var
 from numbaflux.ir.verify import verify
-from numbaflux.ir.walk import walk
+from numbaflux.ir.walk import defs, walk
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.counters import counters
 from numbaflux.passes.dead import dead_code
@@ -227,3 +227,53 @@ def test_a_count_out_of_memory_has_no_bound():
     fn = written(build, Array(I64, 1), F64)
     made = vjp(fn, fn.params[1:])
     assert any(isinstance(s, Alloc) and s.result.type.grows for s in walk(made.block))
+
+
+LENGTHS = {  # of a loop in a while, and whether all its trips have one number times a length
+    "constant": (lambda b, n, k: index(3), True),
+    "known": (lambda b, n, k: n, True),
+    "none": (lambda b, n, k: index(0), True),
+    "of_the_trip": (lambda b, n, k: b.prim("min", k, n), False),
+}
+
+
+def repeated(length: Callable, twice: bool = False, sometimes: bool = False) -> Function:
+    """x through `length` trips of sin in every trip of a while, or a nest of two, or in an arm."""
+
+    def chain(b, count, y, a, deep):
+        with b.for_(count, [y]) as inner:
+            (z,) = inner.carried
+            if deep:
+                z = chain(b, index(2), z, a, False)
+            inner.yields = [b.prim("sin", b.mul(z, b.load(a, [index(0)])))]
+        return inner.results[0]
+
+    def build(b, a, x):
+        n = b.dim(a, 0)
+        with b.while_([x, index(0)]) as loop:
+            y, k = loop.params
+            count = length(b, n, k)
+            if sometimes:
+                with b.arm() as odd:
+                    odd.yields = [chain(b, count, y, a, twice)]
+                with b.arm() as even:
+                    even.yields = [b.mul(y, y)]
+                (y,) = b.if_(b.prim("gt", k, index(1)), odd.block, even.block)
+            else:
+                y = chain(b, count, y, a, twice)
+            k = b.add(k, index(1))
+            loop.yields = [b.prim("lt", k, index(4)), b.mul(y, const(1.1)), k]
+        return loop.results[:1]
+
+    return written(build, VECTOR, F64)
+
+
+@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("sometimes", [False, True])
+@pytest.mark.parametrize("which", LENGTHS)
+def test_even_loops_in_a_while_are_not_counted(which, sometimes, twice):
+    length, even = LENGTHS[which]
+    fn = repeated(length, twice, sometimes)
+    counted = {v.name for s in walk(counters(fn).fn.block) for v in defs(s)}
+    assert ("count" in counted) == (sometimes or not even)
+    check_transforms(fn, [np.array([0.9, 1.2]), np.float64(0.8)], order=2)
