@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,17 @@ Train = Callable[[np.ndarray, int], np.ndarray]  # parameters, changed, and step
 
 @dataclass(frozen=True)
 class Case:
-    """The tools for a workload, how many steps are timed, and our goal, in times of `beside`."""
+    """The tools for a workload, how many steps are timed, and our goal, in times of `beside`.
+
+    `near`: how close a tool's losses are that does not compute quite the same.
+    """
 
     p: np.ndarray
     tools: dict[str, Callable[[], Train]]
     steps: int
     must: float
     beside: str = "hand"
+    near: dict[str, float] = field(default_factory=dict)
 
 
 @njit(**nn.FAST)

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.nn import __main__ as run
 from benchmarks.nn.tools import Case
 
-SMALL = {"lstm": {"length": 5}}  # the others are for exhaustive runs
+SMALL = {"lstm": {"length": 5}, "universal-ode": {"times": 5}}  # others: exhaustive runs
 
 
 def everything():
