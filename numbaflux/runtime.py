@@ -17,9 +17,11 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import lower_builtin, type_callable
+from numba.extending import lower_builtin, overload, type_callable
 
-SMALL = 8  # matrices narrower than this are multiplied by loops, which beat BLAS's call
+SMALL = 8  # matrices with lanes narrower than this are multiplied by loops, which beat BLAS's call
+FEW = 200  # and matrices without, of so few products
+LONGEST = 2**31 - 1  # BLAS counts in int32
 ASYMPTOTIC = 15.0  # from here on the series of digamma and polygamma are exact to a few ulp
 
 # B_2, B_4, ..., B_24: the Bernoulli numbers.
@@ -219,13 +221,63 @@ def _multiply(out, a, b):
 @numba.njit(cache=True)
 def gemm(out, a, b):
     """out += a @ b, where out overlaps neither."""
-    if a.shape[0] < SMALL or a.shape[1] < SMALL or b.shape[1] < SMALL:
+    if out.shape[0] * out.shape[1] * a.shape[1] < FEW:
         _multiply(out, a, b)
-        return
-    product = np.dot(np.ascontiguousarray(a), np.ascontiguousarray(b))
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] += product[i, j]
+    else:
+        _add_product(out, a, b)
+
+
+def _add_product(out, a, b):
+    out += a @ b
+
+
+@overload(_add_product)
+def _add_product_by_blas(out, a, b):  # Numba wants no annotations here
+    """BLAS sees an array by rows as its transpose by columns: out.T += b.T @ a.T."""
+    if "A" in (a.layout, b.layout):
+
+        def packed(out, a, b):
+            _add_product(out, np.ascontiguousarray(a), np.ascontiguousarray(b))
+
+        return packed
+    if out.layout == "A":
+
+        def apart(out, a, b):
+            out += np.dot(a, b)
+
+        return apart
+    if out.layout == "F":
+
+        def turned(out, a, b):
+            _add_product(out.T, b.T, a.T)
+
+        return turned
+    one, blas = _blas_gemm(out.dtype)
+    kind = ord("d" if out.dtype == types.float64 else "s")
+    by_a, by_b = (ord("n" if t.layout == "C" else "t") for t in (a, b))
+    row_a, row_b = (int(t.layout == "C") for t in (a, b))
+
+    def product(out, a, b):
+        m, n, k = out.shape[0], out.shape[1], a.shape[1]
+        if max(m, n, k) > LONGEST:
+            raise ValueError("a dimension too long for BLAS")
+        failed = blas(
+            kind, by_b, by_a, n, m, k, one.ctypes, b.ctypes, b.shape[row_b],
+            a.ctypes, a.shape[row_a], one.ctypes, out.ctypes, n,
+        )  # fmt: skip
+        if failed:
+            raise RuntimeError("BLAS is not there: is scipy installed?")
+
+    return product
+
+
+def _blas_gemm(element: Any) -> tuple[Any, Any]:
+    """1 of this type, and alpha a b + beta out of it, in Numba's own helper library."""
+    word, pointer, char = types.intp, types.CPointer(element), types.char
+    sizes, a, b, out = (word,) * 3, (pointer, word), (pointer, word), (pointer, word)
+    signature = types.intc(char, char, char, *sizes, pointer, *a, *b, pointer, *out)
+    one = np.ones(1, np.float64 if element == types.float64 else np.float32)
+    return one, types.ExternalFunction("numba_xxgemm", signature)
 
 
 # ---- checkpoints -------------------------------------------------------------------------------

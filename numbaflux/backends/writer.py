@@ -49,7 +49,7 @@ from numbaflux.ir.nodes import (
     View,
     While,
 )
-from numbaflux.ir.ops import ROUTINES
+from numbaflux.ir.ops import OPS, ROUTINES
 
 WIDTH = 100
 INDENT = "    "
@@ -210,11 +210,7 @@ class Writer:
         if t.grows and isinstance(t.element, Array):
             self._put("runtime.put({0}, {1}, {2})", (array, *index, value))
             return
-        if grown := [(self.expressions.text(a), a) for a in self.growth.get(stmt, ())]:
-            self._put(f"if {{0}} >= {grown[0][0]}.shape[0]:", index, [COMPARISON + 1])
-            for name, a in grown:
-                module = "lanes" if width(array_of(a).element) else "runtime"
-                self._put(f"{INDENT}{name} = {module}.grow({name}, {{0}})", index)
+        self._grow(stmt)
         places = ", ".join(f"{{{i + 1}}}" for i in range(len(index))) or "()"
         sign, value_place = "+=" if add else "=", f"{{{len(index) + 1}}}"
         if isinstance(t.element, Scalar) and t.element.lanes:
@@ -223,6 +219,24 @@ class Writer:
             return
         form = f"{{0}}[{places}] {sign} {value_place}"
         self._put(form, (array, *index, value), [CALL, *[0] * (len(index) + 1)])
+
+    def _grow(self, stmt: Store | Accumulate | For) -> None:
+        """The arrays that a store, or a loop of them, would find too short."""
+        for each in self.growth.get(stmt, ()):
+            names = [self.expressions.text(a) for a in each.arrays]
+            args, last, least = (each.first,), "{0}", [COMPARISON + 1]
+            if isinstance(each.count, Const):
+                last, least = f"{{0}} + {int(each.count.value) - 1}", [OPS["add"].level]
+            elif each.count is not None:
+                args, last, least = (
+                    (each.first, each.count),
+                    "{0} + {1} - 1",
+                    [OPS["add"].level] * 2,
+                )
+            self._put(f"if {last} >= {names[0]}.shape[0]:", args, least)
+            for name, a in zip(names, each.arrays):
+                module = "lanes" if width(array_of(a).element) else "runtime"
+                self._put(f"{INDENT}{name} = {module}.grow({name}, {last})", args, least)
 
     def _raise(self, cond: Atom, exception: type, args: Sequence[Atom]) -> None:
         certain = isinstance(cond, Const) and bool(cond.value)
@@ -276,6 +290,7 @@ class Writer:
 
     def _for(self, stmt: For) -> None:
         k, *params = stmt.body.params
+        self._grow(stmt)
         self.copy(params, stmt.inits)
         function = "numba.prange" if stmt.parallel else "range"
         self._put(f"for {self.names[k]} in {function}({{0}}):", (stmt.count,))

@@ -103,7 +103,7 @@ def graph(typed: Typed) -> Graph:
         label: frozenset(c for c, d in idoms.items() if d == label and c != entry)
         for label in order
     }
-    loops = _with_raises(_loops(order, before, idoms), parts, before)
+    loops = _with_raises(_loops(order, before, idoms), parts, order, before)
     loops = _with_first_blocks(loops, parts)
     for part in parts.values():
         if part.iteration is not None:
@@ -360,14 +360,22 @@ def _dominates(a: int, b: int, idoms: dict[int, int]) -> bool:
 
 
 def _with_raises(
-    loops: dict[int, Labels], parts: Parts, before: dict[int, Labels]
+    loops: dict[int, Labels], parts: Parts, order: dict[int, int], before: dict[int, Labels]
 ) -> dict[int, Labels]:
-    """The loops with the blocks that raise and are reached from inside only: nothing comes out."""
-    raises = {n for n, p in parts.items() if isinstance(p.end, ir.StaticRaise | ir.DynamicRaise)}
-    return {
-        header: inside | {n for n in raises if before[n] and before[n] <= inside}
-        for header, inside in loops.items()
-    }
+    """The loops with what is reached from inside only and ends in a raise: nothing comes out."""
+    places, doomed = sorted(order, key=order.__getitem__), set()
+    for label in reversed(places):
+        ends = isinstance(parts[label].end, ir.StaticRaise | ir.DynamicRaise)
+        after = parts[label].successors
+        if ends or (after and doomed.issuperset(after)):
+            doomed.add(label)
+    grown = {}
+    for header, inside in loops.items():
+        for label in places:
+            if label in doomed and before[label] and before[label] <= inside:
+                inside |= {label}
+        grown[header] = inside
+    return grown
 
 
 def _with_first_blocks(loops: dict[int, Labels], parts: Parts) -> dict[int, Labels]:

@@ -19,13 +19,14 @@ from numbaflux.passes.loops.registers import registers
 from numbaflux.passes.loops.renew import renew
 from numbaflux.passes.loops.skip import skip
 from numbaflux.passes.loops.threads import threads
+from numbaflux.passes.loops.twins import twins
 from numbaflux.passes.loops.unseen import unseen
 from numbaflux.passes.simplify import count, simplify
 from numbaflux.passes.trim import trim
 
 # What makes derivatives fast, in this order; each does nothing where it does not apply.
 LOOP_PASSES = (
-    order, fuse, contract, registers, gather, promote, threads, chain, skip,
+    order, fuse, twins, contract, registers, gather, promote, threads, chain, skip,
     late, renew, afresh, unseen, assign, hoist,
 )  # fmt: skip
 

@@ -11,12 +11,13 @@ regions around it, and a cache is a growing array.
             pos = c + j                      # the position of this trip
         yield c + m_i
 
-A counter that no cache uses is dead code.
+A `for` that every trip of a dynamic loop makes, and always as long, needs no counter: trip j of it
+in trip t is number t * length + j.  A counter that no cache uses is dead code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from numbaflux.ir.build import Builder, index
@@ -148,8 +149,8 @@ def counters(fn: Function) -> Counted:
     fn = replace(fn, block=_with_trips(fn.block))
     hoist = Hoist(set(fn.params))
     static = _static(fn.block, hoist, _on_host(fn) if fn.kernel else None)
-    threader = _Threader(static)
-    return Counted(replace(fn, block=threader.block(fn.block, None)), threader.nests, hoist)
+    threader = _Threader(static, _even(fn.block, static, hoist.available))
+    return Counted(replace(fn, block=threader.block(fn.block, None, None)), threader.nests, hoist)
 
 
 def _with_trips(block: Block) -> Block:
@@ -250,36 +251,44 @@ def _grows(v: Var) -> bool:
     return isinstance(v.type, Array) and v.type.grows
 
 
+def _even(root: Block, static: Container[Var], known: set[Var]) -> set[Var]:
+    """The `for`s in every trip of a dynamic loop that make as many trips as is `known` before."""
+    loops = [s for s in walk(root) if isinstance(s, For | While) and key_of(s) not in static]
+    inner = [s for loop in loops for s in loop.body.stmts if isinstance(s, For)]
+    return {key_of(s) for s in inner if isinstance(s.count, Const) or s.count in known}
+
+
 class _Threader:
     """Threads the counters of dynamic loops through the regions around them.
 
     `count`, in scope while a block is written: by loop, the atom that holds how often its body
-    has run so far; None outside all loops, where every loop starts from zero.
+    has run so far; None outside all loops, where every loop starts from zero. `at`: the number of
+    the trip of a dynamic loop whose body the block is, else None.
     """
 
-    def __init__(self, static: dict[Var, tuple[For, ...]]) -> None:
-        self.static = static
+    def __init__(self, static: dict[Var, tuple[For, ...]], even: set[Var]) -> None:
+        self.static, self.even = static, even
         self.nests: dict[Var, Nest] = {}
 
-    def block(self, block: Block, count: dict[Var, Atom] | None) -> Block:
-        return replace(block, stmts=tuple(t for s in block.stmts for t in self.stmt(s, count)))
+    def block(self, block: Block, count: dict[Var, Atom] | None, at: Atom | None) -> Block:
+        return replace(block, stmts=tuple(t for s in block.stmts for t in self.stmt(s, count, at)))
 
-    def stmt(self, stmt: Stmt, count: dict[Var, Atom] | None) -> list[Stmt]:
+    def stmt(self, stmt: Stmt, count: dict[Var, Atom] | None, at: Atom | None) -> list[Stmt]:
         match stmt:
             case If():
                 return [self.if_(stmt, count)]
             case For() | While():
-                return self.loop(stmt, count)
+                return self.loop(stmt, count, at)
             case _:
                 return [stmt]
 
     def if_(self, stmt: If, count: dict[Var, Atom] | None) -> If:
         if count is None:
-            then, orelse = self.block(stmt.then, None), self.block(stmt.orelse, None)
-            return replace(stmt, then=then, orelse=orelse)
+            then = self.block(stmt.then, None, None)
+            return replace(stmt, then=then, orelse=self.block(stmt.orelse, None, None))
         after_then, after_orelse = dict(count), dict(count)
-        then = self.block(stmt.then, after_then)
-        orelse = self.block(stmt.orelse, after_orelse)
+        then = self.block(stmt.then, after_then, None)
+        orelse = self.block(stmt.orelse, after_orelse, None)
         moved = self.dynamic_in(stmt)
         results = tuple(Var("count", I64) for _ in moved)
         count.update(zip(moved, results))
@@ -290,11 +299,13 @@ class _Threader:
             orelse=replace(orelse, yields=(*orelse.yields, *(after_orelse[k] for k in moved))),
         )
 
-    def loop(self, stmt: For | While, count: dict[Var, Atom] | None) -> list[Stmt]:
-        key, head, tail = key_of(stmt), Builder(stmt.loc), Builder(stmt.loc)
+    def loop(self, stmt: For | While, count: dict[Var, Atom] | None, at: Atom | None) -> list[Stmt]:
+        key, before, head, tail = key_of(stmt), *(Builder(stmt.loc) for _ in range(3))
         if key in self.static:
             around = self.static[key]
             nest = Nest(tuple(key_of(f) for f in around), tuple(f.count for f in around))
+        elif isinstance(stmt, For) and at is not None and key in self.even:
+            nest = Nest((head.add(before.mul(at, stmt.count), key, name="pos"),), None)
         elif count is None:
             nest = Nest((key,), None)
         else:
@@ -304,7 +315,7 @@ class _Threader:
         inits = tuple(index(0) if count is None else count[k] for k in inside)
         params = tuple(Var("count", I64) for _ in inside)
         here: dict[Var, Atom] = dict(zip(inside, params))
-        body = self.block(stmt.body, here)
+        body = self.block(stmt.body, here, None if nest.counts else nest.index[0])
         results = tuple(Var("count", I64) for _ in inside)
         new = replace(
             stmt,
@@ -320,7 +331,7 @@ class _Threader:
             count.update(zip(inside, results))
             if key in count:
                 count[key] = tail.add(count[key], _trips(tail, new), name="count")
-        return [new, *tail.stmts]
+        return [*before.stmts, new, *tail.stmts]
 
     def dynamic_in(self, stmt: Stmt) -> list[Var]:
         """The dynamic loops inside a statement's regions."""
@@ -328,7 +339,8 @@ class _Threader:
             key_of(s)
             for region in regions(stmt)
             for s in walk(region)
-            if isinstance(s, For | While) and key_of(s) not in self.static
+            if isinstance(s, For | While)
+            if key_of(s) not in self.static and key_of(s) not in self.even
         ]
 
 

@@ -113,14 +113,21 @@ class _Simplifier:
     def known(self, stmt: Stmt, available: Available) -> Atom | None:
         """An atom that already has the statement's value."""
         match stmt:
+            case Prim(op="max", args=(Var() as n, Const(value=0))) if self.is_length(n):
+                found = n
             case Prim(result=r, op=op, args=args):
                 found = fold(op, args, r.type)
             case Dim(array=array, axis=axis):
                 found = self.dim(array, axis)
+            case View(result=r, base=base, how=Reshape((_,))) if r.type == base.type:
+                found = base  # a vector has one shape
             case _:
                 found = None
         key = _key(stmt)
         return available.get(key) if found is None and key is not None else found
+
+    def is_length(self, n: Var) -> bool:
+        return isinstance(self.definition.get(n), Dim)
 
     def dim(self, array: Atom, axis: int) -> Atom | None:
         """The length of an axis where the definition of the array tells it."""

@@ -40,10 +40,33 @@ def test_overlap():
     assert not runtime.overlap(a[:5], a[5:]) and not runtime.overlap(a[:0], a)
 
 
-@pytest.mark.parametrize("n", [1, 7, 8, 20])
-def test_gemm(n):
-    random = np.random.default_rng(n)
-    out, a, b = (random.standard_normal((n, n)) for _ in range(3))
-    wanted = out + a.T @ b[:, ::-1]
-    runtime.gemm(out, a.T, b[:, ::-1])
-    np.testing.assert_allclose(out, wanted, rtol=1e-12)
+def laid(a, layout):
+    """A copy by rows, by columns, or of every second element of an array."""
+    if layout == "A":
+        wide = np.zeros((2 * a.shape[0], 2 * a.shape[1]), a.dtype)
+        wide[::2, ::2] = a
+        return wide[::2, ::2]
+    return np.array(a, order=layout)
+
+
+@pytest.mark.parametrize("layouts", ["CCC", "CFC", "CCF", "CFF", "CAC", "CCA", "FCF", "ACC", "AFA"])
+def test_gemm_of_every_layout(layouts):
+    random = np.random.default_rng(0)
+    for m, n, k in [(1, 1, 1), (5, 6, 7), (20, 30, 40), (1, 30, 40), (30, 1, 40), (30, 40, 1)]:
+        shapes = [(m, n), (m, k), (k, n)]
+        given = [random.standard_normal(shape) for shape in shapes]
+        out, a, b = (laid(one, layout) for one, layout in zip(given, layouts))
+        runtime.gemm(out, a, b)
+        np.testing.assert_allclose(out, given[0] + given[1] @ given[2], rtol=1e-11, atol=1e-13)
+
+
+def test_gemm_of_nothing_and_of_float32():
+    random = np.random.default_rng(0)
+    out = np.ones((20, 30))
+    runtime.gemm(out, np.ones((20, 0)), np.ones((0, 30)))
+    assert (out == 1.0).all()
+    runtime.gemm(np.ones((0, 30)), np.ones((0, 20)), np.ones((20, 30)))
+    out, a, b = (random.standard_normal((20, 20)).astype(np.float32) for _ in range(3))
+    wanted = out + a.T @ b
+    runtime.gemm(out, a.T, b)
+    np.testing.assert_allclose(out, wanted, rtol=1e-4, atol=1e-5)

@@ -353,6 +353,32 @@ def test_arrays_that_grow_together(apart):
     assert text.count(".shape[0]:") == (3 if apart == "stored twice" else 2 if apart else 1)
 
 
+@pytest.mark.parametrize("why", ["", "of the loop", "another step", "stored twice", "in the loop"])
+def test_arrays_grow_before_a_loop(why):
+    b = Builder()
+    n = Var("n", I64)
+    one, other = (b.alloc([index(0)], Array(F64, 1, grows=True), name=v) for v in ("one", "other"))
+    with b.for_(n, index="i") as loop:
+        first, fixed = b.mul(loop.k, index(5)), why in ("", "stored twice")
+        with b.for_(index(5) if fixed else n, index="j") as inner:
+            j = inner.k
+            base = b.mul(first, index(2)) if why == "in the loop" else first
+            at = b.add(base, b.mul(j, index(2)) if why == "another step" else j)
+            b.store(one, [at], b.cast(j, F64))
+            b.store(other, [at], b.cast(loop.k, F64))
+            if why == "stored twice":
+                b.store(other, [first], const(3.0))
+                b.store(one, [first], const(4.0))
+    with b.for_(n, [const(0.0)], index="k", names=["s"]) as back:
+        s = b.add(back.carried[0], b.load(one, [back.k]))
+        back.yields = [b.add(s, b.load(other, [back.k]))]
+    text = check(function(b, [n], *back.results), 40)
+    ahead = {"": "+ 4 >= one.shape[0]", "of the loop": "+ n - 1 >= one.shape[0]"}.get(why)
+    outer = text[: text.index("for j in")]
+    assert ("runtime.grow" in outer) == (ahead is not None)
+    assert ahead is None or ahead in outer
+
+
 @pytest.mark.parametrize("layout", ["C", "F", "A"])
 def test_growing_array_of_references(layout):
     b = Builder()

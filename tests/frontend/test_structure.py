@@ -124,6 +124,18 @@ def test_a_while_asks_before_and_at_the_end():
     assert kinds(tree(named("plain_while"))) == [Branch, Repeat, Branch, Goto, Goto]
 
 
+def test_a_raise_with_several_ways_to_it_is_part_of_the_loop():
+    def f(x, n):
+        for i in range(n):
+            if not 0 <= i < 5:
+                raise IndexError("i")
+            x[i] = 2.0
+        return x[0]
+
+    found = kinds(tree(f))
+    assert Each in found and Repeat not in found
+
+
 def test_what_follows_a_raise_stays_outside():
     def f(x, n):
         if n < 0:

@@ -9,12 +9,25 @@ import pytest
 
 from numbaflux.ir.build import Builder, const, index
 from numbaflux.ir.interp import interpret
-from numbaflux.ir.nodes import F64, I64, Accumulate, Alloc, Array, Function, Load, Prim, Var
+from numbaflux.ir.nodes import (
+    F64,
+    I64,
+    Accumulate,
+    Alloc,
+    Array,
+    Function,
+    Load,
+    Prim,
+    Reshape,
+    Var,
+    View,
+)
 from numbaflux.ir.verify import verify
-from numbaflux.ir.walk import walk
+from numbaflux.ir.walk import defs, walk
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.counters import counters
 from numbaflux.passes.dead import dead_code
+from numbaflux.passes.loops.twins import twins
 from numbaflux.passes.simplify import simplify
 from numbaflux.passes.storage import cheapest_cut
 from numbaflux.transforms.jvp import jvp
@@ -227,3 +240,116 @@ def test_a_count_out_of_memory_has_no_bound():
     fn = written(build, Array(I64, 1), F64)
     made = vjp(fn, fn.params[1:])
     assert any(isinstance(s, Alloc) and s.result.type.grows for s in walk(made.block))
+
+
+LENGTHS = {  # of a loop in a while, and whether all its trips have one number times a length
+    "constant": (lambda b, n, k: index(3), True),
+    "known": (lambda b, n, k: n, True),
+    "none": (lambda b, n, k: index(0), True),
+    "of_the_trip": (lambda b, n, k: b.prim("min", k, n), False),
+}
+
+
+def repeated(length: Callable, twice: bool = False, sometimes: bool = False) -> Function:
+    """x through `length` trips of sin in every trip of a while, or a nest of two, or in an arm."""
+
+    def chain(b, count, y, a, deep):
+        with b.for_(count, [y]) as inner:
+            (z,) = inner.carried
+            if deep:
+                z = chain(b, index(2), z, a, False)
+            inner.yields = [b.prim("sin", b.mul(z, b.load(a, [index(0)])))]
+        return inner.results[0]
+
+    def build(b, a, x):
+        n = b.dim(a, 0)
+        with b.while_([x, index(0)]) as loop:
+            y, k = loop.params
+            count = length(b, n, k)
+            if sometimes:
+                with b.arm() as odd:
+                    odd.yields = [chain(b, count, y, a, twice)]
+                with b.arm() as even:
+                    even.yields = [b.mul(y, y)]
+                (y,) = b.if_(b.prim("gt", k, index(1)), odd.block, even.block)
+            else:
+                y = chain(b, count, y, a, twice)
+            k = b.add(k, index(1))
+            loop.yields = [b.prim("lt", k, index(4)), b.mul(y, const(1.1)), k]
+        return loop.results[:1]
+
+    return written(build, VECTOR, F64)
+
+
+@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("sometimes", [False, True])
+@pytest.mark.parametrize("which", LENGTHS)
+def test_even_loops_in_a_while_are_not_counted(which, sometimes, twice):
+    length, even = LENGTHS[which]
+    fn = repeated(length, twice, sometimes)
+    counted = {v.name for s in walk(counters(fn).fn.block) for v in defs(s)}
+    assert ("count" in counted) == (sometimes or not even)
+    check_transforms(fn, [np.array([0.9, 1.2]), np.float64(0.8)], order=2)
+
+
+# ---- twins -------------------------------------------------------------------------------------
+
+APART = ["", "value", "place", "length", "zero", "read between", "stored again", "through a view"]
+
+
+def kept_twice(apart: str) -> Function:
+    """sin of each element in two arrays, which `apart` differ; sums of products of both."""
+
+    def build(b, x):
+        n = b.dim(x, 0)
+        one = b.alloc([n], VECTOR, zero=False, name="one")
+        longer = b.add(n, index(1)) if apart == "length" else n
+        other = b.alloc([longer], VECTOR, zero=apart == "zero", name="other")
+        with b.for_(n, [const(0.0)]) as loop:
+            (seen,), k = loop.carried, loop.k
+            y = b.prim("sin", b.load(x, [k]))
+            b.store(one, [k], y)
+            if apart == "read between":
+                with b.arm() as later:
+                    later.yields = [b.load(other, [b.sub(k, index(1))])]
+                with b.arm() as first:
+                    first.yields = [const(1.0)]
+                (last,) = b.if_(b.prim("gt", k, index(0)), later.block, first.block)
+                seen = b.add(seen, last)
+            at = b.sub(b.sub(n, index(1)), k) if apart == "place" else k
+            b.store(other, [at], b.neg(y) if apart == "value" else y)
+            if apart == "stored again":
+                b.store(other, [index(0)], const(3.0))
+            loop.yields = [seen]
+        if apart == "through a view":
+            b.store(b.view(other, Reshape((n,)), VECTOR), [index(0)], const(3.0))
+        with b.for_(n, loop.results) as back:
+            z = b.mul(b.load(one, [back.k]), b.load(other, [back.k]))
+            back.yields = [b.add(*back.carried, b.mul(z, b.cast(back.k, F64)))]
+        return back.results
+
+    return written(build, VECTOR)
+
+
+@pytest.mark.parametrize("apart", APART)
+def test_a_value_kept_twice_is_kept_once(apart):
+    fn = kept_twice(apart)
+    verify(fn)
+    made = twins(fn)
+    verify(made)
+    arrays = [s for s in walk(made.block) if isinstance(s, Alloc)]
+    assert len(arrays) == (2 if apart else 1)
+    args = [np.array([0.3, 1.2, 0.7, 2.0])]
+    assert outcome(made, args)[0] == outcome(fn, args)[0]
+
+
+def test_a_vector_in_its_own_shape_is_itself():
+    def build(b, x):
+        same = b.view(x, Reshape((b.dim(x, 0),)), VECTOR)
+        b.store(same, [index(0)], const(2.0))
+        return [b.load(x, [index(0)])]
+
+    fn = written(build, VECTOR)
+    made = simplify(fn)
+    assert not any(isinstance(s, View) for s in walk(made.block))
+    assert outcome(made, [np.ones(3)])[0] == 2.0
