@@ -15,7 +15,7 @@ from numbaflux.debug import stage
 from numbaflux.ir.build import Builder, array_of, index, zero_of
 from numbaflux.ir.nodes import Accumulate, Array, Atom, Block, For, Function, Stmt, Var
 from numbaflux.ir.walk import map_regions, walk
-from numbaflux.passes.dependence import Dependence, accesses, transparent
+from numbaflux.passes.dependence import Access, Dependence, accesses, transparent
 
 
 @stage
@@ -45,7 +45,7 @@ class _Promoter:
 
     def sums(self, loop: For) -> list[Accumulate]:
         """The updates of elements that nothing else in the loop touches."""
-        if loop.parallel or not all(transparent(s) for s in walk(loop.body)):
+        if not all(transparent(s) for s in walk(loop.body)):
             return []
         return [s for s in loop.body.stmts if isinstance(s, Accumulate) and self.alone(s, loop)]
 
@@ -55,8 +55,12 @@ class _Promoter:
             return False
         if not all(self.dependence.invariant(a, loop) for a in place):
             return False
+        mine = Access(update.array, update.index, writes=True, sums=True)
         touching = [
-            a for a in accesses(loop.body) if not self.dependence.apart(a.array, update.array)
+            a
+            for a in accesses(loop.body)
+            if not self.dependence.apart(a.array, update.array)
+            and not self.dependence.disjoint(a, mine)
         ]
         return len(touching) == 1
 
