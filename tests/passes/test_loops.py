@@ -540,6 +540,38 @@ def test_work_arrays_are_made_once():
     assert not [s for s in inside if isinstance(s, Alloc)]
 
 
+def costly(u0, steps):
+    """A value that is kept, since it is not cheap to compute again."""
+    u, v = u0.copy(), u0.copy()
+    for _ in range(steps):
+        for i in range(1, u.size - 1):
+            v[i] = u[i] * math.exp(0.2 * u[i - 1] + u[i + 1])
+        u, v = v, u
+    return u[1] * u[2]
+
+
+def from_two(u0, steps):
+    """A value that a copy of one array does not give back."""
+    u, v, w = u0.copy(), u0.copy(), u0.copy()
+    for _ in range(steps):
+        for i in range(1, u.size - 1):
+            v[i] = u[i] * (0.2 * u[i - 1] + w[i + 1])
+        for i in range(u.size):
+            w[i] = w[i] * v[i]
+        u, v = v, u
+    return u[1] * u[2] + w[2]
+
+
+@pytest.mark.parametrize(("f", "copied"), [(swapped, True), (costly, False), (from_two, False)])
+def test_a_copy_in_place_of_sums(f, copied):
+    """Of what an array is, and of sums of its elements, which a copy gives back."""
+    args = (RNG.random(6), 0.2, 3) if f is swapped else (RNG.random(6), 3)
+    check_transforms(read(f, *args), list(args), order=2)
+    made = {s.result.name for s in walk(gradient(f, *args).block) if isinstance(s, Alloc)}
+    assert any("_then" in name for name in made) == copied
+    assert any("_cache" in name for name in made) != copied
+
+
 def test_snapshots_at_full_size():
     """Compiled: a stencil on swapped buffers, against differences along a direction."""
     u, v = RNG.random(300), RNG.standard_normal(300)

@@ -9,7 +9,7 @@ import pytest
 from numba import njit, prange
 
 import numbaflux as nf
-from numbaflux.ir.nodes import Accumulate, Alloc, Raise
+from numbaflux.ir.nodes import Accumulate, Alloc, Raise, Store
 from numbaflux.ir.walk import walk
 from numbaflux.passes import optimise
 from numbaflux.passes.promise import promised
@@ -369,3 +369,27 @@ def test_two_names_for_one_array(f, counts_up):
     if counts_up:
         one, two = x.copy(), x.copy()
         np.testing.assert_allclose(nf.grad(f)(one, one), nf.grad(f)(two, np.zeros(5)))
+
+
+def diffused(u0, steps):
+    u, v = u0.copy(), u0.copy()
+    for _ in range(steps):
+        for i in prange(1, u.shape[0] - 1):
+            for j in range(u.shape[1]):
+                v[i, j] = u[i, j] * (u[i - 1, j] - 2.0 * u[i, j] + u[i + 1, j])
+        u, v = v, u
+    return u[1, 0] * u[2, 1]
+
+
+def test_a_copy_is_made_by_the_threads_it_is_for():
+    args = (RNG.random((6, 2)), 3)
+    check_transforms(read(njit(parallel=True)(diffused), *args), list(args), order=2)
+    fn = gradient(njit(parallel=True)(diffused), *args)
+    (made,) = [s.result for s in walk(fn.block) if isinstance(s, Alloc) and "then" in s.result.name]
+    filling = [
+        loop
+        for loop in loops(fn)
+        if any(isinstance(s, Store) and s.array.name.startswith("u_then") for s in walk(loop.body))
+    ]
+    parallel = [loop.parallel for loop in filling]
+    assert made and parallel == [False, True, False]  # over steps, over rows, over a row

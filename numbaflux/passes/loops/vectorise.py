@@ -287,12 +287,12 @@ class _Split:
             kept = self._room(b, count)
             self._both(b, None, count, kept, self.loop.inits, results)
             return b.stmts
+        inner = Builder(self.loop.loc)
+        kept = self._room(inner if self.loop.parallel else b, index(BLOCK))  # each thread has one
         outer = Var("b", I64)
         carried = tuple(Var(p.name, p.type) for p in body.params[1:])
         after = tuple(Var(p.name, p.type) for p in carried)
         blocks = b.prim("floordiv", b.add(count, index(BLOCK - 1)), index(BLOCK))
-        inner = Builder(self.loop.loc)
-        kept = self._room(inner if self.loop.parallel else b, index(BLOCK))  # each thread has one
         first = inner.mul(outer, index(BLOCK), name="first")
         trips = inner.prim("min", index(BLOCK), inner.sub(count, first), name="trips")
         self._both(inner, first, trips, kept, carried, after)
