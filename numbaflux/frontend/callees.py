@@ -199,7 +199,7 @@ def inlined(low: Lowering, dispatcher: Any, made: Call, by_itself: bool = False)
         env: dict[str, Value] = {}
         for name, v, ty in zip(typed.arg_names, values, arg_types):
             env[f"arg.{name}"] = v if isinstance(v, Known) else convert.coerce(low.b, v, ty)
-        return low.inline(typed, env, options.get("error_model") == "numpy")
+        return low.inline(typed, env, options)
 
 
 def _derivative(

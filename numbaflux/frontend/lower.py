@@ -7,11 +7,14 @@
 
 note [Undefined]  What a loop carries without a value on entry starts as a zero or an empty array,
 which nobody reads.
+
+note [Threads]  In a loop that Numba runs on threads a division by zero gives inf or nan, whatever
+the error model: Numba compiles its body on its own.  A loop with a `raise` it runs on one thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
@@ -25,7 +28,7 @@ from numbaflux.frontend.merge import Env, Side, merge
 from numbaflux.frontend.read import Typed
 from numbaflux.frontend.session import Session
 from numbaflux.frontend.signature import argument, tree_of, value_of
-from numbaflux.frontend.structure import assigned, live
+from numbaflux.frontend.structure import assigned, live, raises
 from numbaflux.frontend.tree import (
     RESULT,
     Branch,
@@ -57,7 +60,9 @@ class Lowering:
     session: Session
     b: Writer
     env: Env
+    options: Mapping[str, Any]  # of the compiler
     ieee: bool  # a division by zero gives inf or nan instead of an exception
+    threaded: bool = False  # so it does on threads, whatever `ieee`. note [Threads]
     facts: Facts = field(init=False)
     chosen: dict[Var, tuple[Atom, Const, Const]] = field(default_factory=dict)  # of `go`
     views: dict[Var, tuple[Atom, tuple]] = field(default_factory=dict)  # of getitem
@@ -252,13 +257,19 @@ class Lowering:
         atoms, names = self.atoms(carried)
         label = self.wish(node.item) if items.counts else "t"
         label = "k" if label == "t" else label
+        before = self.threaded
+        self.threaded = before or self.on_threads(node, items)
         with self.b.for_(items.count, atoms, label, names, items.parallel, items.slots) as loop:
             self.env = outer | restored(carried, loop.carried)
             self.env[node.item] = self.item(node, items, loop.k)
             falls = self.sequence(node.body, again)
             loop.yields = self.yields(carried, again) if falls else loop.carried
             self.b.loc = loc
-        self.env = outer | restored(carried, loop.results)
+        self.env, self.threaded = outer | restored(carried, loop.results), before
+
+    def on_threads(self, node: Each, items: Items) -> bool:
+        """Whether Numba runs a loop on threads. note [Threads]"""
+        return items.parallel and bool(self.options.get("parallel")) and not raises(node.body)
 
     def each_leaving(
         self, node: Each, items: Items, carried: list[tuple[str, Value]], again: frozenset[str]
@@ -391,9 +402,9 @@ class Lowering:
         """Another function's statements as a program of its own."""
         return whole(typed, self.session, options)
 
-    def inline(self, typed: Typed, env: Env, ieee: bool) -> Value:
+    def inline(self, typed: Typed, env: Env, options: Mapping[str, Any]) -> Value:
         """Another function's statements written here; its result."""
-        callee = Lowering(typed, self.session, self.b, env, ieee)
+        callee = Lowering(typed, self.session, self.b, env, options, ieee(options), self.threaded)
         loc = self.loc
         value = callee.body()
         self.b.loc = loc
@@ -414,11 +425,16 @@ def whole(typed: Typed, session: Session, options: dict[str, Any]) -> Program:
     env = {f"arg.{name}": value_of(tree) for name, tree in args}
     params = [a for _, tree in args for a in tree_leaves(tree) if isinstance(a, Var)]
     b.arguments.update(params)
-    low = Lowering(typed, session, b, env, options.get("error_model") == "numpy")
+    low = Lowering(typed, session, b, env, options, ieee(options))
     result = convert.coerce(b, low.body(), typed.return_type, "result")
     tree = tree_of(result, loc)
     block = b.block(params, tuple(tree_leaves(tree)))
     return Program(Function(typed.py_func.__name__, block, loc, options), tuple(args), tree)
+
+
+def ieee(options: Mapping[str, Any]) -> bool:
+    """Whether a division by zero gives inf or nan with these options."""
+    return options.get("error_model") == "numpy"
 
 
 def moves(v: Value) -> bool:

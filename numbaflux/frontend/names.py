@@ -48,6 +48,25 @@ def _assigned(nodes: Sequence[Node]) -> Iterator[str]:
                 assert_never(node)
 
 
+def raises(nodes: Sequence[Node]) -> bool:
+    """Whether there is a `raise` in a sequence of nodes."""
+    return any(map(_raises, nodes))
+
+
+def _raises(node: Node) -> bool:
+    match node:
+        case Raise():
+            return True
+        case When(_, body) | Repeat(body) | Each(body=body):
+            return raises(body)
+        case Branch(_, then, orelse):
+            return raises(then) or raises(orelse)
+        case Do() | Set() | Goto():
+            return False
+        case _:
+            assert_never(node)
+
+
 def live(nodes: Sequence[Node], after: frozenset[str]) -> frozenset[str]:
     """The names whose values before the nodes may be read in them or, if in `after`, behind.
 

@@ -104,7 +104,7 @@ def on_scalars(low: Lowering, op: Any, args: Sequence[Atom], sig: Any, ty: types
     cast = [convert.coerce(b, a, t) for a, t in zip(args, wanted)] or list(args)
     result = ir_type(sig.return_type if sig is not None else ty, low.loc)
     assert isinstance(result, Scalar)
-    if op in DIVISIONS and not low.ieee:
+    if op in DIVISIONS and not (low.ieee or low.threaded):
         _check_divisor(b, op, cast[1])
     return fn(b, cast, result)
 

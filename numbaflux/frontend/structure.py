@@ -22,7 +22,7 @@ from numba.core import ir
 
 from numbaflux.errors import InternalError
 from numbaflux.frontend.graph import Graph, Labels, Part, graph
-from numbaflux.frontend.names import assigned, live
+from numbaflux.frontend.names import assigned, live, raises
 from numbaflux.frontend.read import Typed
 from numbaflux.frontend.tree import (
     RESULT,
@@ -38,7 +38,7 @@ from numbaflux.frontend.tree import (
     When,
 )
 
-__all__ = ["assigned", "live", "structure"]
+__all__ = ["assigned", "live", "raises", "structure"]
 
 Nodes = tuple[Node, ...]
 Came = dict[str | None, str | None]  # the phis of blocks gone through, and what they are

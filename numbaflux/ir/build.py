@@ -221,10 +221,16 @@ class Builder:
         self.append(loop)
 
     @contextmanager
-    def each(self, shape: Sequence[Atom]) -> Iterator[list[Atom]]:
-        """Loops over all places of a shape; what is written inside is done for each."""
+    def each(self, shape: Sequence[Atom], parallel: bool = False) -> Iterator[list[Atom]]:
+        """Loops over all places of a shape, what is written inside is done for each.
+
+        `parallel`: threads share the first axis.
+        """
         with ExitStack() as stack:
-            loops = [self.for_(n, index="ijkl"[i % 4]) for i, n in enumerate(shape)]
+            loops = [
+                self.for_(n, index="ijkl"[i % 4], parallel=parallel and i == 0)
+                for i, n in enumerate(shape)
+            ]
             yield [stack.enter_context(loop).k for loop in loops]
 
     @contextmanager

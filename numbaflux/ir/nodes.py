@@ -503,7 +503,7 @@ class Function:
 
     `options` are the user's compiler options (fastmath, boundscheck, ...).  `kernel`: if many
     threads run it at once, how many a block has along each axis. note [Threads]  `apart`: sets of
-    parameters that share no memory with those outside the set.
+    parameters that share no memory that is written with those outside the set.
     """
 
     name: str

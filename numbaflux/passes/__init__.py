@@ -1,5 +1,7 @@
 """Passes: pure functions IR → IR, and analyses, a file each."""
 
+from collections.abc import Callable, Sequence
+
 from numbaflux.debug import skipped
 from numbaflux.ir.nodes import Function
 from numbaflux.ir.walk import everywhere
@@ -14,7 +16,7 @@ from numbaflux.passes.loops.hoist import hoist
 from numbaflux.passes.loops.late import late
 from numbaflux.passes.loops.order import order
 from numbaflux.passes.loops.outward import outward
-from numbaflux.passes.loops.promote import promote
+from numbaflux.passes.loops.promote import promote, promote_parallel
 from numbaflux.passes.loops.registers import registers
 from numbaflux.passes.loops.renew import renew
 from numbaflux.passes.loops.skip import skip
@@ -26,19 +28,26 @@ from numbaflux.passes.trim import trim
 
 # What makes derivatives fast, in this order; each does nothing where it does not apply.
 LOOP_PASSES = (
-    order, fuse, twins, contract, registers, gather, promote, threads, chain, skip,
-    late, renew, afresh, unseen, assign, hoist,
+    order, fuse, twins, contract, registers, gather, promote, promote_parallel, threads, chain,
+    skip, late, renew, afresh, unseen, assign, hoist,
 )  # fmt: skip
+THREADED = (promote_parallel, threads)  # what becomes of parallel loops
 
 
 def optimise(fn: Function) -> Function:
     """What every program goes through before it is written, and the functions it calls."""
-    return everywhere(trim(fn), _optimise)
+    return everywhere(trim(fn), lambda f: _optimised(f, LOOP_PASSES))
 
 
-def _optimise(fn: Function) -> Function:
+def optimise_to_transform(fn: Function) -> Function:
+    """The same for one that will be transformed again: parallel loops stay as they are."""
+    passes = tuple(each for each in LOOP_PASSES if each not in THREADED)
+    return everywhere(trim(fn), lambda f: _optimised(f, passes))
+
+
+def _optimised(fn: Function, passes: Sequence[Callable[[Function], Function]]) -> Function:
     fn = _settle(accumulate(outward(simplify(fn))))
-    for each in LOOP_PASSES:
+    for each in passes:
         made = fn if skipped(each.__name__) else each(fn)
         fn = fn if made is fn else _settle(made)
     return fn

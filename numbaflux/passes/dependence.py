@@ -253,7 +253,16 @@ class Dependence:
             return True
         if self.apart(x, y) or self.disjoint(a, b):
             return False
-        return self._gap(a, b, loop, other) is None
+        return not self._alike(x, y) or self._gap(a, b, loop, other) is None
+
+    def _alike(self, x: Atom, y: Atom) -> bool:
+        """Whether two references are one array or apart, whichever way an `If` has chosen them."""
+        for a, b in ((x, y), (y, x)):
+            stmt = self.places.definition.get(a) if isinstance(a, Var) else None
+            if isinstance(stmt, If) and x is not y:
+                i = stmt.results.index(_var(a))
+                return all(self._alike(arm.yields[i], b) for arm in (stmt.then, stmt.orelse))
+        return x is y or self.apart(x, y)
 
     def disjoint(self, a: Access, b: Access) -> bool:
         """Whether two accesses go to parts of one array that have no element in common.
@@ -280,13 +289,14 @@ class Dependence:
 
     def tied(self, a: Access, b: Access, loop: For, other: For) -> bool:
         """Whether iteration i of one touches the elements that i of the other does, and no j."""
-        return self._gap(a, b, loop, other) == 0
+        one = self.element(a)[0] is self.element(b)[0]
+        return one and self._gap(a, b, loop, other) == 0
 
     def _gap(self, a: Access, b: Access, loop: For, other: For) -> int | None:
         """How far iteration i of one is from i of the other, on an axis that keeps j's away."""
         (x, at), (y, bt) = self.element(a), self.element(b)
-        alike = x is y and self.invariant(x, loop) and self.invariant(y, other)
-        if not alike or at is None or bt is None:
+        still = self.invariant(x, loop) and self.invariant(y, other)
+        if not still or at is None or bt is None or len(at) != len(bt):
             return None
         gaps = [self._between(f, g, loop, other) for f, g in zip(at, bt, strict=True)]
         return min((g for g in gaps if g is not None), key=abs, default=None)

@@ -25,7 +25,7 @@ from numbaflux.ir.nodes import (
 )
 from numbaflux.ir.ops import ROUTINES
 from numbaflux.ir.walk import everywhere, map_regions, walk
-from numbaflux.passes import optimise
+from numbaflux.passes import optimise_to_transform
 from numbaflux.passes.alias import written_params
 from numbaflux.transforms.lanes import jvp_lanes, only_read, seed, widened
 from numbaflux.transforms.memory import copy_array, elements
@@ -38,7 +38,7 @@ MOST = 32  # lanes of one run where it is known
 
 def column_blocks(b: Builder, fn: Function, wrt: tuple[Var, ...], chunk: int | None) -> Blocks:
     """The blocks of the Jacobian; `chunk`: how many lanes, None to choose."""
-    fn = optimise(fn)  # what is computed twice would have two tangents
+    fn = optimise_to_transform(fn)  # what is computed twice would have two tangents
     if all(isinstance(p.type, Scalar) for p in wrt):
         return _known(b, fn, wrt, chunk)
     return _Loop(b, fn, wrt, chunk or CHUNK).run()

@@ -19,7 +19,7 @@ from numbaflux.passes.trim import trim
 from numbaflux.transforms.budget import vjp_within
 from numbaflux.transforms.jvp import jvp
 from numbaflux.transforms.memory import add_array, refuse_other_shape, shadow_type, zeros_like
-from numbaflux.transforms.overlap import fresh_shadows, refuse_overlap
+from numbaflux.transforms.overlap import fresh_shadows, refuse_overlap, with_promises
 from numbaflux.transforms.vjp import vjp
 
 
@@ -117,6 +117,7 @@ def value_and_grad(
     """(value, gradient), or ((value, aux), gradient)."""
     trees = differentiated(program, argnums)
     scalar_output(program, has_aux, "grad")
+    program = with_promises(program)
     fn, b = program.function, Builder(program.function.loc)
     one = const(1, fn.results[0].type)
     pulled = pull(b, fn, variables(trees), [0], [one], memory)
@@ -170,6 +171,7 @@ def jvp_program(
 
 def vjp_program(program: Program, cotangents: Tree) -> Program:
     """(primals, cotangents) -> (out, cts); None for an argument that is not floating point."""
+    program = with_promises(program)
     b, fn = Builder(program.function.loc), program.function
     wrt = tuple(p for p in fn.params if p.type.is_float)
     seeds = _seeds(b, program, cotangents)

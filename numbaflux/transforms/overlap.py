@@ -2,27 +2,61 @@
 
 Two arguments of one element type may be the same array, and if either is written then what is
 stored under one name is read under the other.  Reverse mode gives both one shadow; forward mode,
-where a tangent comes with each name, refuses.  Arrays that overlap in part are always refused.
+where a tangent comes with each name, refuses.  Arrays that overlap in part are always refused, and
+so are those that a `prange` promises to be apart (`passes/promise.py`).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import combinations
+
 from numbaflux.ir.build import Builder
 from numbaflux.ir.nodes import BOOL, TEXT, Array, Atom, Const, Function, Var
+from numbaflux.ir.trees import Program
 from numbaflux.passes.alias import written_params
+from numbaflux.passes.promise import promised
 from numbaflux.transforms.memory import shadow_type, zeros_like
+
+
+def with_promises(program: Program) -> Program:
+    """The program refusing arguments that its parallel loops need apart, and knowing that."""
+    fn, b = program.function, Builder(program.function.loc)
+    groups, written = _groups(fn), written_params(fn)
+    for p, q in combinations(fn.params, 2):
+        if _confusable(p, q, written) and groups[p] is not groups[q]:
+            (overlap,) = b.extern("overlap", p, q, types=[BOOL])
+            _refuse(b, overlap, q, p, "a prange needs them apart")
+    if not b.stmts:
+        return program
+    block = replace(fn.block, stmts=(*b.stmts, *fn.block.stmts))
+    apart = (*fn.apart, *dict.fromkeys(groups.values()))
+    return replace(program, function=replace(fn, block=block, apart=apart))
+
+
+def _groups(fn: Function) -> dict[Var, frozenset[Var]]:
+    """For each array of floats those that may be one with it, by way of others too."""
+    promises, written = promised(fn), written_params(fn)
+    arrays = [p for p in fn.params if isinstance(p.type, Array) and p.type.is_float]
+    groups = {p: frozenset({p}) for p in arrays}
+    for p, q in combinations(fn.params, 2):
+        if _confusable(p, q, written) and (p, q) not in promises:
+            group = groups[p] | groups[q]
+            groups |= dict.fromkeys(group, group)
+    return groups
 
 
 def fresh_shadows(b: Builder, fn: Function, wrt: tuple[Var, ...]) -> dict[Var, Atom]:
     """A zeroed shadow for every array in `wrt`.
 
     An array that may be written can be another argument too, under another name: then both have
-    one shadow, and so all arrays that may be that one have a shadow here.
+    one shadow, and so all arrays that may be that one have a shadow here.  `fn` is one with its
+    promises.
     """
-    written = written_params(fn)
+    groups, written = _groups(fn), written_params(fn)
     shadows: dict[Var, Atom] = {}
     for p in fn.params:
-        rivals = [q for q in fn.params if _confusable(p, q, written)]
+        rivals = [q for q in fn.params if q in groups.get(p, ()) and _confusable(p, q, written)]
         if isinstance(p.type, Array) and (p in wrt or any(q in wrt for q in rivals)):
             shadows[p] = _shared(b, p, [q for q in rivals if q in shadows], shadows)
     return shadows
@@ -74,6 +108,6 @@ def refuse_partial_overlap(b: Builder, p: Var, q: Var) -> None:
     _refuse(b, b.prim("and", overlap, one_shadow), p, q)
 
 
-def _refuse(b: Builder, cond: Atom, p: Var, q: Var) -> None:
-    message = Const(f"arguments {q.name} and {p.name} overlap, and one is written", TEXT)
+def _refuse(b: Builder, cond: Atom, p: Var, q: Var, why: str = "one is written") -> None:
+    message = Const(f"arguments {q.name} and {p.name} overlap, and {why}", TEXT)
     b.raise_if(cond, ValueError, message)

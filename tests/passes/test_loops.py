@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 import pytest
-from numba import njit, prange
 
 import numbaflux as nf
 from numbaflux.ir.nodes import I64, Accumulate, Alloc, Const, For, Function, If, Prim
@@ -541,126 +540,36 @@ def test_work_arrays_are_made_once():
     assert not [s for s in inside if isinstance(s, Alloc)]
 
 
-# ---- parallel loops ----------------------------------------------------------------------------
+def costly(u0, steps):
+    """A value that is kept, since it is not cheap to compute again."""
+    u, v = u0.copy(), u0.copy()
+    for _ in range(steps):
+        for i in range(1, u.size - 1):
+            v[i] = u[i] * math.exp(0.2 * u[i - 1] + u[i + 1])
+        u, v = v, u
+    return u[1] * u[2]
 
 
-def dense(x, w, a):
-    total = 0.0
-    for i in prange(x.shape[0]):
-        inner = a
-        for j in range(w.size):
-            inner += x[i, j] * w[j]
-        total += math.tanh(inner)
-    return total
+def from_two(u0, steps):
+    """A value that a copy of one array does not give back."""
+    u, v, w = u0.copy(), u0.copy(), u0.copy()
+    for _ in range(steps):
+        for i in range(1, u.size - 1):
+            v[i] = u[i] * (0.2 * u[i - 1] + w[i + 1])
+        for i in range(u.size):
+            w[i] = w[i] * v[i]
+        u, v = v, u
+    return u[1] * u[2] + w[2]
 
 
-def independent(x):
-    y = np.empty(x.size)
-    for i in prange(x.size):
-        y[i] = math.exp(x[i])
-    return y.sum()
-
-
-def shifted(x):
-    y = np.zeros(x.size)
-    for i in prange(x.size):
-        y[i] = x[i] * x[i - 1]
-    return y[0] * y[1] + y[3]
-
-
-def permuted(x, places):
-    y = np.zeros(x.size)
-    for i in prange(x.size):
-        y[places[i]] = x[places[i]] * x[places[0]]
-    return y[0] * y[1] + y[3]
-
-
-def largest(x):
-    found = 0.0
-    for i in prange(x.size):
-        found = max(found, x[i] * x[i])
-    return found
-
-
-def product(x):
-    found = 1.0
-    for i in prange(x.size):
-        found *= x[i]
-    return found
-
-
-def steps_in_parallel(x):
-    """A loop whose trips are counted in each iteration: its tape grows."""
-    total = 0.0
-    for i in prange(x.size):
-        y = x[i]
-        while y > 0.1:
-            y = y * y * 0.9
-        total += y
-    return total
-
-
-PARALLEL = {
-    "dense": (dense, (RNG.random((7, 3)), RNG.random(3), 0.2)),
-    "independent": (independent, (RNG.random(5),)),
-    "shifted": (shifted, (RNG.random(6),)),
-    "permuted": (permuted, (RNG.random(4), np.array([2, 0, 3, 1]))),
-    "largest": (largest, (RNG.random(5),)),
-    "product": (product, (RNG.random(4) + 0.5,)),
-    "steps_in_parallel": (steps_in_parallel, (RNG.random(4),)),
-}
-
-
-@pytest.mark.parametrize("name", PARALLEL)
-def test_parallel_loops(name):
-    f, args = PARALLEL[name]
-    check_transforms(read(njit(parallel=True)(f), *args), list(args), order=2)
-
-
-@pytest.mark.parametrize("name", PARALLEL)
-def test_parallel_loops_compiled(name):
-    """On threads, against the same function on one; bitwise the same twice."""
-    f, args = PARALLEL[name]
-    argnums = tuple(i for i, a in enumerate(args) if np.asarray(a).dtype == float)
-    both = nf.value_and_grad(njit(parallel=True)(f), argnums=argnums)
-    value, gradient = both(*args)
-    expected, serial = nf.value_and_grad(f, argnums=argnums)(*args)
-    np.testing.assert_allclose(value, expected, rtol=1e-14)
-    tangents = tuple(RNG.standard_normal(np.shape(a))[()] for a in serial)
-    for g, h, again in zip(gradient, serial, both(*args)[1], strict=True):
-        np.testing.assert_allclose(g, h, rtol=1e-13)
-        np.testing.assert_array_equal(g, again)
-    directions = tuple(
-        tangents[argnums.index(i)] if i in argnums else None for i in range(len(args))
-    )
-    _, tangent = nf.jvp(njit(parallel=True)(f), args, directions)
-    right = sum(np.sum(g * t) for g, t in zip(serial, tangents))
-    np.testing.assert_allclose(tangent, right, rtol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("name", "parallel"),
-    [("dense", 2), ("independent", 2), ("largest", 0), ("product", 0), ("steps_in_parallel", 0)],
-)
-def test_which_loops_stay_parallel(name, parallel):
-    f, args = PARALLEL[name]
-    fn = gradient(njit(parallel=True)(f), *args)
-    assert sum(loop.parallel for loop in loops(fn)) == parallel
-
-
-def test_each_thread_keeps_its_own_work_array():
-    def f(x):
-        total = 0.0
-        for i in prange(x.size):
-            work = np.empty(20)
-            work[0] = x[i]
-            work[1] = work[0] * work[0]
-            total += work[1] * work[0]
-        return total
-
-    fn = optimise(read(njit(parallel=True)(f), RNG.random(4)))
-    (loop,) = [s for s in loops(fn) if s.parallel]
-    assert [s for s in walk(loop.body) if isinstance(s, Alloc)]
+@pytest.mark.parametrize(("f", "copied"), [(swapped, True), (costly, False), (from_two, False)])
+def test_a_copy_in_place_of_sums(f, copied):
+    """Of what an array is, and of sums of its elements, which a copy gives back."""
+    args = (RNG.random(6), 0.2, 3) if f is swapped else (RNG.random(6), 3)
+    check_transforms(read(f, *args), list(args), order=2)
+    made = {s.result.name for s in walk(gradient(f, *args).block) if isinstance(s, Alloc)}
+    assert any("_then" in name for name in made) == copied
+    assert any("_cache" in name for name in made) != copied
 
 
 def test_snapshots_at_full_size():

@@ -4,7 +4,8 @@
         d[j] += x[k]*y            →       for k in range(n): s += x[k]*y
                                           if n > 0: d[j] += s
 
-An addition in memory takes the processor twice as long as one in a register.
+An addition in memory takes the processor twice as long as one in a register.  If threads share the
+loop, each has such a variable, but of plain numbers: Numba adds up no lanes over threads.
 """
 
 from __future__ import annotations
@@ -13,23 +14,34 @@ from dataclasses import replace
 
 from numbaflux.debug import stage
 from numbaflux.ir.build import Builder, array_of, index, zero_of
-from numbaflux.ir.nodes import Accumulate, Array, Atom, Block, For, Function, Stmt, Var
+from numbaflux.ir.nodes import Accumulate, Atom, Block, For, Function, Scalar, Stmt, Var
 from numbaflux.ir.walk import map_regions, walk
-from numbaflux.passes.dependence import Dependence, accesses, transparent
+from numbaflux.passes.dependence import Access, Dependence, accesses, transparent
 
 
 @stage
 def promote(fn: Function) -> Function:
     """The function with such sums in variables."""
-    promoter = _Promoter(fn)
-    block = promoter.block(fn.block)
-    return replace(fn, block=block) if promoter.changed else fn
+    return _Promoter(fn, parallel=False).run()
+
+
+@stage
+def promote_parallel(fn: Function) -> Function:
+    """The function with such sums of parallel loops in a variable for every thread."""
+    return _Promoter(fn, parallel=True).run()
 
 
 class _Promoter:
-    def __init__(self, fn: Function) -> None:
+    """For loops that are parallel or for those that are not."""
+
+    def __init__(self, fn: Function, parallel: bool) -> None:
+        self.fn, self.parallel = fn, parallel
         self.dependence = Dependence.of(fn)
         self.changed = False
+
+    def run(self) -> Function:
+        block = self.block(self.fn.block)
+        return replace(self.fn, block=block) if self.changed else self.fn
 
     def block(self, block: Block) -> Block:
         return replace(block, stmts=tuple(t for s in block.stmts for t in self.stmt(s)))
@@ -45,18 +57,25 @@ class _Promoter:
 
     def sums(self, loop: For) -> list[Accumulate]:
         """The updates of elements that nothing else in the loop touches."""
-        if loop.parallel or not all(transparent(s) for s in walk(loop.body)):
+        if loop.parallel != self.parallel or not all(transparent(s) for s in walk(loop.body)):
             return []
         return [s for s in loop.body.stmts if isinstance(s, Accumulate) and self.alone(s, loop)]
 
     def alone(self, update: Accumulate, loop: For) -> bool:
         place = (update.array, *update.index)
-        if isinstance(array_of(update.array).element, Array) or array_of(update.array).grows:
+        element = array_of(update.array).element
+        if not isinstance(element, Scalar) or array_of(update.array).grows:
+            return False
+        if self.parallel and element.lanes:
             return False
         if not all(self.dependence.invariant(a, loop) for a in place):
             return False
+        mine = Access(update.array, update.index, writes=True, sums=True)
         touching = [
-            a for a in accesses(loop.body) if not self.dependence.apart(a.array, update.array)
+            a
+            for a in accesses(loop.body)
+            if not self.dependence.apart(a.array, update.array)
+            and not self.dependence.disjoint(a, mine)
         ]
         return len(touching) == 1
 

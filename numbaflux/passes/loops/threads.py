@@ -28,6 +28,7 @@ from numbaflux.ir.nodes import (
     Function,
     Index,
     Prim,
+    Raise,
     Slice,
     Stmt,
     Store,
@@ -55,7 +56,7 @@ class _Threads:
     def stmt(self, stmt: Stmt) -> Iterable[Stmt]:
         if not isinstance(stmt, For) or not stmt.parallel:
             return (map_regions(stmt, self.block),)
-        if not only_sums(stmt) or _grows(stmt):
+        if not only_sums(stmt) or _on_one_thread(stmt):
             return (map_regions(replace(stmt, parallel=False), self.block),)
         if not stmt.reverse:
             return (stmt,)
@@ -95,9 +96,11 @@ class _Threads:
         return array if array_of(array).layout == "C" else None
 
 
-def _grows(loop: For) -> bool:
+def _on_one_thread(loop: For) -> bool:
+    """Whether an array grows in a loop, or an exception may leave it: no work for threads."""
     return any(
-        isinstance(s, Store | Accumulate) and array_of(s.array).grows for s in walk(loop.body)
+        isinstance(s, Raise) or (isinstance(s, Store | Accumulate) and array_of(s.array).grows)
+        for s in walk(loop.body)
     )
 
 

@@ -116,8 +116,7 @@ def _parts(dependence: Dependence, loop: For) -> _Parts | None:
     )
     functions = sum(map(_elementary, parts.quick))
     early = all(c.cond not in waiting.late for c in checks)
-    together = loop.parallel and bool(parts.waiting or checks)
-    return parts if functions and early and not together else None
+    return parts if functions and early and not (loop.parallel and checks) else None
 
 
 def _movable(dependence: Dependence, loop: For, checks: Sequence[Raise]) -> bool:
@@ -282,16 +281,18 @@ class _Split:
             self._both(b, None, count, {}, (), ())
             return b.stmts
         whole = isinstance(count, Const) and int(count.value) <= BLOCK
-        size = count if whole else index(BLOCK)
-        kept = self._room(b, size)
+        if whole and self.loop.parallel:
+            return (self.loop,)
         if whole:
+            kept = self._room(b, count)
             self._both(b, None, count, kept, self.loop.inits, results)
             return b.stmts
+        inner = Builder(self.loop.loc)
+        kept = self._room(inner if self.loop.parallel else b, index(BLOCK))  # each thread has one
         outer = Var("b", I64)
         carried = tuple(Var(p.name, p.type) for p in body.params[1:])
         after = tuple(Var(p.name, p.type) for p in carried)
         blocks = b.prim("floordiv", b.add(count, index(BLOCK - 1)), index(BLOCK))
-        inner = Builder(self.loop.loc)
         first = inner.mul(outer, index(BLOCK), name="first")
         trips = inner.prim("min", index(BLOCK), inner.sub(count, first), name="trips")
         self._both(inner, first, trips, kept, carried, after)
@@ -322,7 +323,8 @@ class _Split:
         self._quick(b, first, trips, kept)
         if inits or self.parts.waiting:
             block = self._waiting(first, kept)
-            b.append(replace(self.loop, results=results, count=trips, inits=inits, body=block))
+            loop = replace(self.loop, results=results, inits=inits, body=block)
+            b.append(replace(loop, count=trips, parallel=False))
 
     def _quick(self, b: Builder, first: Atom | None, trips: Atom, kept: Kept) -> None:
         k, checks = self.loop.body.params[0], self.parts.checks
@@ -335,8 +337,8 @@ class _Split:
             inner.store(array, [row, j], v)
         trips = _veiled(b, trips)
         if not checks:
-            loop = replace(self.loop, results=(), count=trips, inits=(), body=inner.block((j,)))
-            b.append(loop)
+            loop = replace(self.loop, results=(), inits=(), body=inner.block((j,)))
+            b.append(replace(loop, count=trips, parallel=loop.parallel and first is None))
             return
         bad, found = Var("bad", BOOL), Var("bad", BOOL)
         any_: Atom = bad
