@@ -67,8 +67,8 @@ def _ahead(
             continue
         inside = {v for s in walk(loop.body) for v in defs(s)} | set(loop.body.params)
         ahead = []
-        for stmt in loop.body.stmts:
-            for one in found.get(stmt, ()) if isinstance(stmt, Access) else ():
+        for stmt in (s for s in loop.body.stmts if isinstance(s, Access)):
+            for one in found.get(stmt, ()):
                 first = _start(loop, one.first)
                 if (
                     first is not None
