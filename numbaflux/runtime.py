@@ -19,8 +19,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import lower_builtin, overload, type_callable
 
-SMALL = 8  # matrices with lanes narrower than this are multiplied by loops, which beat BLAS's call
-FEW = 200  # and matrices without, of so few products
+FEW = 200  # products: so small matrices are multiplied by loops, which beat BLAS's call
 LONGEST = 2**31 - 1  # BLAS counts in int32
 ASYMPTOTIC = 15.0  # from here on the series of digamma and polygamma are exact to a few ulp
 

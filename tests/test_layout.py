@@ -49,7 +49,7 @@ ARROWS = {
 }
 MAY_KNOW_NUMBA = {
     f"numbaflux/api/{name}.py"
-    for name in ("compiler", "dispatcher", "frugal", "linking", "lowering", "machine_code")
+    for name in ("compiler", "dispatcher", "frugal", "linking", "machine_code")
 }
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from benchmarks.nn.tools import Case, adam, by_hand, by_jax, by_torch, fill, ours
-from numbaflux import nn, vecmath
+from benchmarks.nn.tools import Case, adam, by_hand, by_jax, by_torch, crossentropy, fill, ours
+from numbaflux import nn
 
 NET = nn.layout(
     "LeNet",
@@ -152,29 +152,6 @@ def through_relu(d, h, g_b):
         for j in range(d.shape[1]):
             d[i, j] = d[i, j] if h[i, j] > 0.0 else type(d[i, j])(0.0)
             g_b[j] += d[i, j]
-
-
-@njit(**nn.FAST)
-def crossentropy(o, b, labels, g_b):
-    """The loss of the logits o + b; o becomes their cotangent."""
-    n, number, total = o.shape[0], type(o[0, 0]), 0.0
-    g_b[:] = number(0.0)
-    for i in range(n):
-        top, norm = number(-np.inf), number(0.0)
-        for j in range(o.shape[1]):
-            o[i, j] += b[j]
-            top = max(top, o[i, j])
-        total += top - o[i, labels[i]]
-        for j in range(o.shape[1]):
-            o[i, j] = vecmath.exp(o[i, j] - top)
-            norm += o[i, j]
-        total += math.log(norm)
-        for j in range(o.shape[1]):
-            o[i, j] /= norm * number(n)
-        o[i, labels[i]] -= number(1.0 / n)
-        for j in range(o.shape[1]):
-            g_b[j] += o[i, j]
-    return total / n
 
 
 @njit(**nn.FAST)

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 import numbaflux as nf
-from numbaflux import nn, optim
+from numbaflux import nn, optim, vecmath
 
 LR, B1, B2, EPS = 1e-3, 0.9, 0.999, 1e-8
 
@@ -45,6 +45,29 @@ def adam(p, g, m, v, step, lr):
         m[i] = number(B1) * m[i] + number(1.0 - B1) * g[i]
         v[i] = number(B2) * v[i] + number(1.0 - B2) * g[i] * g[i]
         p[i] -= number(c) * m[i] / (math.sqrt(v[i]) * number(root) + number(EPS))
+
+
+@njit(**nn.FAST)
+def crossentropy(o, b, labels, g_b):
+    """The loss of the logits o + b; o becomes their cotangent."""
+    n, number, total = o.shape[0], type(o[0, 0]), 0.0
+    g_b[:] = number(0.0)
+    for i in range(n):
+        top, norm = number(-np.inf), number(0.0)
+        for j in range(o.shape[1]):
+            o[i, j] += b[j]
+            top = max(top, o[i, j])
+        total += top - o[i, labels[i]]
+        for j in range(o.shape[1]):
+            o[i, j] = vecmath.exp(o[i, j] - top)
+            norm += o[i, j]
+        total += math.log(norm)
+        for j in range(o.shape[1]):
+            o[i, j] /= norm * number(n)
+        o[i, labels[i]] -= number(1.0 / n)
+        for j in range(o.shape[1]):
+            g_b[j] += o[i, j]
+    return total / n
 
 
 def ours(loss: Any, *data: Any) -> Callable[[], Train]:

@@ -25,6 +25,7 @@ from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.dispatcher import Dispatcher
 from numba.core.imputils import impl_ret_borrowed, lower_builtin, lower_constant
+from numba.core.lowering import Lower
 from numba.core.typed_passes import NativeLowering, NopythonRewrites
 from numba.core.typing.npydecl import parse_dtype
 from numba.core.typing.templates import (
@@ -50,7 +51,6 @@ from numba.extending import models, register_model, typeof_impl
 from numba.np.arrayobj import get_itemsize, make_array, populate_array
 
 from numbaflux.api.linking import LinkedCode
-from numbaflux.api.lowering import ShortLower
 from numbaflux.api.workspace import Workspace
 from numbaflux.frontend.parts import seen_as
 from numbaflux.frontend.values import tuple_parts
@@ -136,10 +136,10 @@ class Remembering:
 
     def resolve_function_type(self, func: Any, args: Types, kws: Mapping[str, Any]) -> Any:
         made = self._context.resolve_function_type
-        plain = NUMBERS if isinstance(func, types.Function) else ELEMENTS
         if kws or not (isinstance(func, types.Function) or func is operator.getitem):
             return made(func, args, kws)
-        return self._once(plain, func, args, lambda: made(func, args, kws))
+        kinds = ELEMENTS if func is operator.getitem else NUMBERS
+        return self._once(kinds, func, args, lambda: made(func, args, kws))
 
     def resolve_setitem(self, target: types.Type, index: types.Type, value: types.Type) -> Any:
         args = target, index, value
@@ -182,6 +182,8 @@ def reshaped(*args: Any) -> Any:
     """A contiguous array under another shape of as many elements."""
 
 
+ARITHMETIC = (operator.add, operator.sub, operator.mul, operator.truediv)
+ARITHMETIC += (operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne)
 SHORTER = {np.empty: empty, np.zeros: zeros, min: least, max: greatest}
 
 
@@ -241,13 +243,36 @@ def _only(name: Any, known: Mapping[str, list[Any]]) -> Any:
     return found[0] if len(found) == 1 else None
 
 
+class _Lower(Lower):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._operators: dict[Any, Any] = {}
+
+    def lower_binop(self, resty: Any, expr: Any, op: Any) -> Any:
+        """An operator's code is looked up once for some types, not at each place."""
+        args = self.fndesc.calltypes[expr].args
+        if op not in ARITHMETIC or not all(isinstance(t, types.Number) for t in args):
+            return super().lower_binop(resty, expr, op)
+        context, builder = self.context, self.builder
+        if (op, args) not in self._operators:
+            fn = context.typing_context.resolve_value_type(op)
+            sig = fn.get_call_type(context.typing_context, args, {})
+            self._operators[op, args] = context.get_function(fn, sig), sig.return_type
+        implementation, given = self._operators[op, args]
+        operands = [
+            context.cast(builder, self.loadvar(v.name), self.typeof(v.name), t)
+            for v, t in zip((expr.lhs, expr.rhs), args)
+        ]
+        return context.cast(builder, implementation(builder, operands), given, resty)
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _Lowering(NativeLowering):
     _name = "numbaflux_lowering"
 
     @property
     def lowering_class(self) -> Any:
-        return ShortLower
+        return _Lower
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
