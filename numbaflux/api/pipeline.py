@@ -32,7 +32,6 @@ from typing import Any
 
 import numpy as np
 
-from numbaflux import runtime  # noqa: F401  kept machine code refers to it
 from numbaflux.backends import cpu
 from numbaflux.debug import after
 from numbaflux.frontend.read import OWN_OPTIONS
