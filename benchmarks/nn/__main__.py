@@ -1,8 +1,9 @@
 """`python -m benchmarks.nn [CASE...] [--rivals] [--float32] [--json FILE]`: steps beside by hand.
 
-A step is forward, gradient and Adam, in a compiled loop of many steps (PyTorch's is Python's), one
-thread. The losses of every tool at steps 1, 2 and 10 are compared with those by hand before any
-time is printed. Each case has a process of its own. Rivals that are not installed are left out.
+A step is forward, gradient and Adam, in a compiled loop of many steps (that of PyTorch and of
+TensorFlow is Python's), one thread. The losses of every tool at steps 1, 2 and 10 are compared with
+those by hand before any time is printed. Each case has a process of its own. Rivals that are not
+installed are left out.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from benchmarks.nn.tools import Case
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 ONE_THREAD["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+ONE_THREAD["TF_CPP_MIN_LOG_LEVEL"] = "3"
 RUNS, ENOUGH = 15, 10.0  # or so many seconds of a tool
 CASES = ("mlp", "classifier", "lenet", "lstm", "neural-ode", "universal-ode", "pinn")
 CLOSE = {"float64": 1e-9, "float32": 1e-4}

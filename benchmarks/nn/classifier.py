@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from benchmarks.nn.tools import Case, adam, by_hand, by_jax, by_torch, crossentropy, fill, ours
+from benchmarks.nn.tools import (
+    Case,
+    adam,
+    by_hand,
+    by_jax,
+    by_tensorflow,
+    by_torch,
+    crossentropy,
+    fill,
+    ours,
+)
 from numbaflux import nn
 
 
@@ -64,6 +74,13 @@ def loss_jax(jnp, p, x, labels):
     return jnp.mean(jax.nn.logsumexp(y, axis=1) - y[jnp.arange(len(labels)), labels])
 
 
+def loss_tensorflow(tf, p, x, labels):
+    e, f = 784 * 128, 784 * 128 + 128
+    h = tf.nn.relu(x @ tf.reshape(p[:e], (784, 128)) + p[e:f])
+    y = h @ tf.reshape(p[f : f + 1280], (128, 10)) + p[f + 1280 :]
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, y))
+
+
 def module(p: np.ndarray) -> Any:
     """`torch.nn.Linear`s, with our parameters."""
 
@@ -95,5 +112,6 @@ def case(dtype: Any = np.float64) -> Case:
         "jax": by_jax(loss_jax, x, labels),
         "torch": by_torch(module(p), x, labels),
         "torch.compile": by_torch(module(p), x, labels, compiled=True),
+        "tensorflow": by_tensorflow(loss_tensorflow, x, labels),
     }
     return Case(p, tools, 20, 1.2)

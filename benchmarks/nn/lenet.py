@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from benchmarks.nn.tools import Case, adam, by_hand, by_jax, by_torch, crossentropy, fill, ours
+from benchmarks.nn.tools import (
+    Case,
+    adam,
+    by_hand,
+    by_jax,
+    by_tensorflow,
+    by_torch,
+    crossentropy,
+    fill,
+    ours,
+)
 from numbaflux import nn
 
 NET = nn.layout(
@@ -234,6 +244,21 @@ def loss_jax(jnp, p, x, labels):
     return jnp.mean(jax.nn.logsumexp(y, axis=1) - y[jnp.arange(len(labels)), labels])
 
 
+def loss_tensorflow(tf, p, x, labels):
+    """The cross entropy of x (batch, 28, 28, 1)."""
+    parts = [tf.reshape(p[at : at + math.prod(shape)], shape) for _, at, shape in NET.leaves()]
+    W1, b1, W2, b2, A3, b3, A4, b4, A5, b5 = parts
+
+    def pooled(W, b, x):
+        y = tf.nn.relu(tf.nn.conv2d(x, tf.transpose(W, (1, 2, 0, 3)), 1, "VALID") + b)
+        return tf.nn.max_pool2d(y, 2, 2, "VALID")
+
+    h = tf.transpose(pooled(W2, b2, pooled(W1, b1, x)), (0, 3, 1, 2))
+    h = tf.nn.relu(tf.reshape(h, (len(x), 256)) @ A3 + b3)
+    y = tf.nn.relu(h @ A4 + b4) @ A5 + b5
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, y))
+
+
 def module(p: np.ndarray) -> Any:
     """`torch.nn.Sequential`, with our parameters."""
 
@@ -266,11 +291,14 @@ def case(dtype: Any = np.float64, batch: int = 64) -> Case:
     x, labels = rng.normal(size=(1, 28, 28, batch)).astype(dtype), rng.integers(0, 10, batch)
     p = NET.init(0, dtype=dtype)
     by_sample = np.ascontiguousarray(x.transpose(3, 0, 1, 2))
+    images = by_sample.reshape(batch, 28, 28, 1)
     tools = {
         "hand": by_hand(train, x, labels),
         "numbaflux": ours(loss, x, labels),
-        "jax": by_jax(loss_jax, by_sample.reshape(batch, 28, 28, 1), labels, scan=False),
+        "jax": by_jax(loss_jax, images, labels, scan=False),
         "torch": by_torch(module(p), by_sample, labels),
         "torch.compile": by_torch(module(p), by_sample, labels, compiled=True),
+        "tensorflow": by_tensorflow(loss_tensorflow, images, labels),
+        "tensorflow.function": by_tensorflow(loss_tensorflow, images, labels, compiled=False),
     }
     return Case(p, tools, 5, 1.5)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from benchmarks.nn.tools import Case, adam, by_hand, by_jax, by_torch, fill, ours
+from benchmarks.nn.tools import Case, adam, by_hand, by_jax, by_tensorflow, by_torch, fill, ours
 from numbaflux import nn, vecmath
 
 
@@ -78,6 +78,12 @@ def loss_jax(jnp, p, x, y):
     return jnp.mean((h @ p[1152:1184].reshape(32, 1) + p[1184] - y) ** 2)
 
 
+def loss_tensorflow(tf, p, x, y):
+    h = tf.tanh(x @ tf.reshape(p[:64], (2, 32)) + p[64:96])
+    h = tf.tanh(h @ tf.reshape(p[96:1120], (32, 32)) + p[1120:1152])
+    return tf.reduce_mean((h @ p[1152:1184, None] + p[1184] - y) ** 2)
+
+
 def module(p: np.ndarray) -> Any:
     """`torch.nn.Linear`s, with our parameters."""
 
@@ -111,5 +117,6 @@ def case(dtype: Any = np.float64) -> Case:
         "jax": by_jax(loss_jax, x, y),
         "torch": by_torch(module(p), x, y),
         "torch.compile": by_torch(module(p), x, y, compiled=True),
+        "tensorflow": by_tensorflow(loss_tensorflow, x, y),
     }
     return Case(p, tools, 300, 1.5)

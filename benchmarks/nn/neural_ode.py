@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from benchmarks.nn.tools import Case, adam, by_hand, by_jax, by_torch, fill, ours
+from benchmarks.nn.tools import Case, adam, by_hand, by_jax, by_tensorflow, by_torch, fill, ours
 from numbaflux import nn, vecmath
 
 
@@ -132,6 +132,23 @@ def loss_jax(jnp, p, data, dt):
     return jnp.sum(jax.lax.scan(step, data[0], data[1:])[1]) / len(data)
 
 
+def loss_tensorflow(tf, p, data, dt):
+    """A scan over the steps."""
+    W1, W2 = tf.reshape(p[:32], (2, 16)), tf.reshape(p[48:80], (16, 2))
+
+    def f(u):
+        return (tf.tanh(u[None] @ W1 + p[32:48]) @ W2 + p[80:])[0]
+
+    def step(u, _):
+        k1 = f(u)
+        k2 = f(u + 0.5 * dt * k1)
+        k3 = f(u + 0.5 * dt * k2)
+        k4 = f(u + dt * k3)
+        return u + dt / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
+
+    return tf.reduce_sum((tf.scan(step, data[1:], data[0]) - data[1:]) ** 2) / len(data)
+
+
 def module(p: np.ndarray) -> Any:
     """`torch.nn.Linear`s in a loop of Python, which `torch.compile` would write out."""
 
@@ -171,5 +188,6 @@ def case(dtype: Any = np.float64) -> Case:
         "numbaflux": ours(loss, data, dt),
         "jax": by_jax(loss_jax, data, dtype(dt)),
         "torch": by_torch(module(p), data, dt),
+        "tensorflow": by_tensorflow(loss_tensorflow, data, dt),
     }
     return Case(p, tools, 100, 1.5)

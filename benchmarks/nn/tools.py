@@ -1,4 +1,4 @@
-"""What trains: numbaflux, a loop by hand in Numba, JAX and PyTorch, as their own users write them.
+"""What trains: numbaflux, a loop by hand in Numba, and JAX, PyTorch and TensorFlow as users write.
 
 A step is forward, gradient and Adam; every tool starts from the same parameters.
 """
@@ -161,6 +161,39 @@ def by_torch(module: Any, *data: Any, compiled: bool = False) -> Callable[[], Tr
                 optimizer.step()
                 losses.append(loss.detach())
             return torch.stack(losses).numpy()
+
+        return train
+
+    return build
+
+
+def by_tensorflow(loss: Any, *data: Any, compiled: bool = True) -> Callable[[], Train]:
+    """The same with TensorFlow: a loop over a step that is a `tf.function`, of XLA or not."""
+
+    def build() -> Train:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        arrays = [tf.constant(a) if isinstance(a, np.ndarray) else a for a in data]
+
+        @tf.function(jit_compile=compiled)
+        def one(p, m, v, t):
+            with tf.GradientTape() as tape:
+                tape.watch(p)
+                value = loss(tf, p, *arrays)
+            g = tape.gradient(value, p)
+            m, v = B1 * m + (1.0 - B1) * g, B2 * v + (1.0 - B2) * g * g
+            size = tf.sqrt(v / (1.0 - B2**t)) + EPS
+            return p - LR * m / (1.0 - B1**t) / size, m, v, value
+
+        def train(p, steps):
+            p, losses = tf.constant(p), []
+            m, v = tf.zeros_like(p), tf.zeros_like(p)
+            for step in range(steps):
+                p, m, v, value = one(p, m, v, tf.constant(step + 1.0, p.dtype))
+                losses.append(value)
+            return tf.stack(losses).numpy()
 
         return train
 
