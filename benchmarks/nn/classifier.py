@@ -9,6 +9,7 @@ from numba import njit
 
 from benchmarks.nn.tools import (
     Case,
+    Ours,
     adam,
     by_hand,
     by_jax,
@@ -16,7 +17,6 @@ from benchmarks.nn.tools import (
     by_torch,
     crossentropy,
     fill,
-    ours,
 )
 from numbaflux import nn
 
@@ -108,7 +108,7 @@ def case(dtype: Any = np.float64) -> Case:
     p = NET.init(0, dtype=dtype)
     tools = {
         "hand": by_hand(train, x, labels),
-        "numbaflux": ours(loss, x, labels),
+        "numbaflux": Ours(loss, (x, labels)),
         "jax": by_jax(loss_jax, x, labels),
         "torch": by_torch(module(p), x, labels),
         "torch.compile": by_torch(module(p), x, labels, compiled=True),

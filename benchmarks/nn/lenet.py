@@ -10,6 +10,7 @@ from numba import njit
 
 from benchmarks.nn.tools import (
     Case,
+    Ours,
     adam,
     by_hand,
     by_jax,
@@ -17,7 +18,6 @@ from benchmarks.nn.tools import (
     by_torch,
     crossentropy,
     fill,
-    ours,
 )
 from numbaflux import nn
 
@@ -294,7 +294,7 @@ def case(dtype: Any = np.float64, batch: int = 64) -> Case:
     images = by_sample.reshape(batch, 28, 28, 1)
     tools = {
         "hand": by_hand(train, x, labels),
-        "numbaflux": ours(loss, x, labels),
+        "numbaflux": Ours(loss, (x, labels)),
         "jax": by_jax(loss_jax, images, labels, scan=False),
         "torch": by_torch(module(p), by_sample, labels),
         "torch.compile": by_torch(module(p), by_sample, labels, compiled=True),

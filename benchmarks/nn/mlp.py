@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from benchmarks.nn.tools import Case, adam, by_hand, by_jax, by_tensorflow, by_torch, fill, ours
+from benchmarks.nn.tools import Case, Ours, adam, by_hand, by_jax, by_tensorflow, by_torch, fill
 from numbaflux import nn, vecmath
 
 
@@ -113,7 +113,7 @@ def case(dtype: Any = np.float64) -> Case:
     y, p = np.sin(x[:, :1] * x[:, 1:]), NET.init(0, dtype=dtype)
     tools = {
         "hand": by_hand(train, x, y),
-        "numbaflux": ours(loss, x, y),
+        "numbaflux": Ours(loss, (x, y)),
         "jax": by_jax(loss_jax, x, y),
         "torch": by_torch(module(p), x, y),
         "torch.compile": by_torch(module(p), x, y, compiled=True),

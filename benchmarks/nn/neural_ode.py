@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from benchmarks.nn.tools import Case, adam, by_hand, by_jax, by_tensorflow, by_torch, fill, ours
+from benchmarks.nn.tools import Case, Ours, adam, by_hand, by_jax, by_tensorflow, by_torch, fill
 from numbaflux import nn, vecmath
 
 
@@ -185,7 +185,7 @@ def case(dtype: Any = np.float64) -> Case:
     p, dt = NET.init(0, dtype=dtype), float(t[1])
     tools = {
         "hand": by_hand(train, data, dt),
-        "numbaflux": ours(loss, data, dt),
+        "numbaflux": Ours(loss, (data, dt)),
         "jax": by_jax(loss_jax, data, dtype(dt)),
         "torch": by_torch(module(p), data, dt),
         "tensorflow": by_tensorflow(loss_tensorflow, data, dt),

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 import numbaflux as nf
-from benchmarks.nn.tools import Case, adam, by_hand, by_jax, by_tensorflow, by_torch, fill, ours
+from benchmarks.nn.tools import Case, Ours, adam, by_hand, by_jax, by_tensorflow, by_torch, fill
 from numbaflux import nn, vecmath
 
 NET = nn.layout("Heat", l1=nn.Dense(2, 32), l2=nn.Dense(32, 32), l3=nn.Dense(32, 1))
@@ -238,7 +238,7 @@ def case(dtype: Any = np.float64, points: int = 256) -> Case:
     p = NET.init(0, dtype=dtype)
     tools = {
         "hand": by_hand(train, *data),
-        "numbaflux": ours(loss, *data),
+        "numbaflux": Ours(loss, tuple(data)),
         "jax": by_jax(loss_jax, *data),
         "torch": by_torch(module(p), *data),
         "tensorflow": by_tensorflow(loss_tensorflow, *data),

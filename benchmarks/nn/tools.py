@@ -70,11 +70,15 @@ def crossentropy(o, b, labels, g_b):
     return total / n
 
 
-def ours(loss: Any, *data: Any) -> Callable[[], Train]:
+@dataclass(frozen=True)
+class Ours:
     """A training loop of a loss, as the README writes it."""
 
-    def build() -> Train:
-        gradient, update = nf.value_and_grad(loss), optim.adam(lr=LR)
+    loss: Any
+    data: tuple
+
+    def __call__(self) -> Train:
+        gradient, update, data = nf.value_and_grad(self.loss), optim.adam(lr=LR), self.data
 
         @njit(**nn.FAST)
         def train(p, state, steps, data):
@@ -85,8 +89,6 @@ def ours(loss: Any, *data: Any) -> Callable[[], Train]:
             return losses
 
         return lambda p, steps: train(p, update.state(p), steps, data)
-
-    return build
 
 
 def by_hand(train: Any, *data: Any) -> Callable[[], Train]:

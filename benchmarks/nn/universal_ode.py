@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 import numbaflux as nf
-from benchmarks.nn.tools import Case, adam, by_hand, by_jax, ours
+from benchmarks.nn.tools import Case, Ours, adam, by_hand, by_jax
 from numbaflux import nn, vecmath
 from numbaflux.demo.friction import ERROR, STAGES
 
@@ -233,7 +233,7 @@ def case(dtype: Any = np.float64, times: int = 25) -> Case:
     p[34:] *= 0.1
     tools = {
         "hand": by_hand(train, at, seen),
-        "numbaflux": ours(loss, at, seen),
+        "numbaflux": Ours(loss, (at, seen)),
         "diffrax": by_jax(loss_jax, at, seen),
     }
     return Case(p, tools, 50, 2.0, near={"diffrax": 1e-4})
