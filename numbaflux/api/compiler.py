@@ -389,20 +389,27 @@ def _lengths(context: Any, builder: Any, ty: Any, shape: Any) -> list[Any]:
 
 
 def _allocate(context: Any, builder: Any, ty: Any, of: Any, shape: Any, memory: Any = None) -> Any:
-    """A new array, with NumPy's errors for a shape that cannot be; `memory`: where it lies."""
+    """A new array, with NumPy's errors for a shape that cannot be; `memory`: where it lies.
+
+    A branch for each length: from one of all LLVM does not learn that none is negative.
+    """
     dims = _lengths(context, builder, of, shape)
     size = itemsize = cgutils.intp_t(get_itemsize(context, ty))
     strides = []
-    too_big, negative = cgutils.false_bit, cgutils.false_bit
+
+    def refuse(wrong: Any, message: str) -> None:
+        with builder.if_then(wrong, likely=False):
+            context.call_conv.return_user_exc(builder, ValueError, (message,))
+
+    for dim in dims:
+        refuse(builder.icmp_signed("<", dim, cgutils.intp_t(0)), NEGATIVE)
+    too_big = cgutils.false_bit
     for dim in reversed(dims):
         strides.insert(0, size)
         product = builder.smul_with_overflow(size, dim)
         size = builder.extract_value(product, 0)
         too_big = builder.or_(too_big, builder.extract_value(product, 1))
-        negative = builder.or_(negative, builder.icmp_signed("<", dim, cgutils.intp_t(0)))
-    for wrong, message in ((negative, NEGATIVE), (too_big, TOO_BIG)):
-        with builder.if_then(wrong, likely=False):
-            context.call_conv.return_user_exc(builder, ValueError, (message,))
+    refuse(too_big, TOO_BIG)
     align = context.get_preferred_array_alignment(ty.dtype)
     fresh = partial(context.nrt.meminfo_alloc_aligned, builder, size, align)
     meminfo = fresh() if memory is None else memory(size, fresh)
