@@ -1,12 +1,14 @@
 """From a Python function to Numba's typed statements: half of Numba's own compilation.
 
 Numba's untyped pipeline and its type inference run as ever, then a last pass takes what they found
-and leaves.  Nothing is compiled: while a capture runs, the user's functions that are called are
-typed by capturing them in turn.
+and leaves.  Nothing is compiled: while a capture runs, the functions that are called are typed by
+capturing them in turn.
 
 note [Typing]  `Dispatcher.get_call_template` compiles the callee to learn its result type.  It is
-replaced during a capture, for the thread that captures and for functions seen in captured code;
-functions of Numba's own need their machine code when they are typed, and get it.
+replaced during a capture, for the thread that captures.  Functions of Numba's own that implement
+NumPy's are dispatchers too; one that cannot be captured is compiled.  `get_overload` is asked for
+the machine code of such a function, which is wanted when the caller is lowered: a caller that is,
+has typed it before, and what it got stays.
 note [Plain]  A plain Python function that captured code refers to is read as if it were jitted.
 note [Recursion]  Numba types a call of a function to itself only if it knows that it is compiling
 that function, which is what `_compiling_counter` tells it.  Called with other types than those it
@@ -205,6 +207,17 @@ class Run:
             del self.failures[before:]
         return self.results[key]
 
+    def of_numba(self, dispatcher: Dispatcher, arg_types: Types) -> types.Type | None:
+        """What a function of Numba's own returns, if it can be typed without being compiled."""
+        if arg_types in dispatcher.overloads:
+            return None
+        before = len(self.failures)
+        try:
+            return self.capture(dispatcher, dispatcher.py_func, arg_types).return_type
+        except (*ERRORS, NumbafluxError):
+            del self.failures[before:]
+            return None
+
     def meet(self, value: Any) -> None:
         """Remember the functions of the user's in a value, a type, or a tuple of them."""
         if isinstance(value, types.Dispatcher):
@@ -248,7 +261,9 @@ def _capturing(run: Run) -> Iterator[Run]:
         return
     outer, _local.run = getattr(_local, "run", None), run
     template, compile_ = Dispatcher.__dict__.get("get_call_template"), Dispatcher.compile
+    overload = Dispatcher.__dict__.get("get_overload")
     Dispatcher.get_call_template = _get_call_template(Dispatcher.get_call_template)
+    Dispatcher.get_overload = _get_overload(Dispatcher.get_overload)
     Dispatcher.compile = _suspending(Dispatcher.compile)
     TypeInferer.resolve_call = _resolve_call
     try:
@@ -259,21 +274,24 @@ def _capturing(run: Run) -> Iterator[Run]:
     finally:
         TypeInferer.resolve_call = _resolve_originally
         Dispatcher.compile = compile_
-        if template is None:
-            del Dispatcher.get_call_template
-        else:
-            Dispatcher.get_call_template = template
+        for name, own in ("get_call_template", template), ("get_overload", overload):
+            if own is None:
+                delattr(Dispatcher, name)
+            else:
+                setattr(Dispatcher, name, own)
         _local.run = outer
 
 
 def _get_call_template(original: Callable[..., Any]) -> Callable[..., Any]:
     def get_call_template(self: Dispatcher, args: Any, kws: Any) -> Any:
         run = _active()
-        ours = hasattr(self, "numbaflux_program") or (run is not None and id(self) in run.users)
-        if run is None or not ours:
+        if run is None:
             return original(self, args, kws)
         pysig, folded = self.fold_argument_types(args, kws)
-        result = run.return_type(self, tuple(folded))
+        ours = hasattr(self, "numbaflux_program") or id(self) in run.users
+        result = run.return_type(self, tuple(folded)) if ours else run.of_numba(self, tuple(folded))
+        if result is None:
+            return original(self, args, kws)
         name = self.py_func.__name__
         template = make_concrete_template(
             f"CallTemplate({name})", name, [signature(result, *folded)]
@@ -281,6 +299,14 @@ def _get_call_template(original: Callable[..., Any]) -> Callable[..., Any]:
         return template, pysig, folded, {}
 
     return get_call_template
+
+
+def _get_overload(original: Callable[..., Any]) -> Callable[..., Any]:
+    def get_overload(self: Dispatcher, sig: Any) -> Any:
+        known = _active() is None or tuple(sig) in self.overloads
+        return original(self, sig) if known else None
+
+    return get_overload
 
 
 _resolve_originally = TypeInferer.resolve_call

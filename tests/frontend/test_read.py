@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from numba import njit, typeof, types
-from numba.core import ir
+from numba.core import event, ir
 from numba.core.dispatcher import Dispatcher
 
 import numbaflux as nf
@@ -129,17 +129,33 @@ def test_dispatchers_compile_as_ever_afterwards():
     assert len(g.overloads) == 1
 
 
-def test_numpy_functions_written_in_python_are_compiled_meanwhile():
+def test_functions_of_numbas_own_are_typed_without_compiling():
     @njit
     def f(a):
-        return np.median(a) + doubled_twice(a[0])
+        b = np.empty(a.shape)
+        np.dot(a, a, b)
+        return np.median(b) + np.linalg.det(a)
+
+    with event.install_recorder("numba:compile") as compiled:
+        assert capture(f.py_func, (types.float64[:, ::1],), dispatcher=f).return_type == F
+    assert not compiled.buffer
+    assert f(2.0 * np.eye(2)) == 2.0 + 4.0
+
+
+def test_what_is_being_compiled_keeps_what_it_has_typed():
+    """A function that is read while its caller is being compiled, both calling `np.empty`."""
+
+    def f(x):
+        a = np.empty(3)
+        a[:] = x
+        return a.sum()
 
     @njit
-    def doubled_twice(x):
-        return quadruple(x)
+    def caller(x):
+        return np.empty(3).size + derivative(x)
 
-    quadruple = njit(quadrupled)
-    assert capture(f.py_func, (X,), dispatcher=f).return_type == F
+    derivative = nf.grad(f)
+    assert caller(1.0) == 6.0
 
 
 def test_plain_functions_are_read():
@@ -441,12 +457,12 @@ def test_attributes_of_other_objects_are_not_functions():
 
 
 def captured(f, monkeypatch):
-    """The names of the functions that are typed for a program of f."""
+    """The names of the user's functions that are typed for a program of f."""
     names = []
     original = Run._capture
 
     def counting(self, dispatcher, py_func, *args):
-        names.append(py_func.__name__)
+        names.extend([py_func.__name__] if py_func.__module__ == __name__ else [])
         return original(self, dispatcher, py_func, *args)
 
     monkeypatch.setattr(Run, "_capture", counting)
