@@ -95,6 +95,9 @@ def defs(stmt: Stmt) -> tuple[Var, ...]:
             assert_never(stmt)
 
 
+NESTED = frozenset((If, For, While))
+
+
 def regions(stmt: Stmt) -> tuple[Block, ...]:
     """The blocks inside a statement."""
     match stmt:
@@ -108,10 +111,15 @@ def regions(stmt: Stmt) -> tuple[Block, ...]:
 
 def walk(block: Block) -> Iterator[Stmt]:
     """Every statement of a block and of the regions inside it, in order."""
-    for stmt in block.stmts:
-        yield stmt
-        for region in regions(stmt):
-            yield from walk(region)
+    within = [iter(block.stmts)]
+    while within:
+        for stmt in within[-1]:
+            yield stmt
+            if type(stmt) in NESTED:
+                within += [iter(region.stmts) for region in reversed(regions(stmt))]
+                break
+        else:
+            within.pop()
 
 
 def blocks(block: Block) -> Iterator[Block]:

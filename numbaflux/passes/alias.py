@@ -47,16 +47,24 @@ Site = Var | Global
 class Aliases:
     """The sites of every reference of a function. note [Sites]"""
 
+    sharing = True
+
     def __init__(self, fn: Function) -> None:
         self.fn = fn
         self._sites: dict[Atom, set[Site]] = defaultdict(set)
         self._settled: dict[Atom, frozenset[Site]] = {}  # the same, when no more are found
         self._inside: dict[Site, set[Site]] = defaultdict(set)  # array of references: what it holds
+        self._flows = [stmt for stmt in walk(fn.block) if _passes_on(stmt)]
         for p in fn.params:
             if isinstance(p.type, Array):
                 self._sites[p].add(p)
-        self._share_written_params(fn)
-        while self._grow(fn.block):
+        self._settle()
+        if self.sharing and self._share_written_params(fn):
+            self._settle()
+
+    def _settle(self) -> None:
+        self._settled = {}
+        while self._grow():
             pass
         self._settled = {a: frozenset(sites) for a, sites in self._sites.items()}
 
@@ -91,20 +99,21 @@ class Aliases:
         }
         return frozenset(allocated.difference(*(self.of(a) for a in _leaving(self.fn))))
 
-    def _share_written_params(self, fn: Function) -> None:
+    def _share_written_params(self, fn: Function) -> bool:
         """One site for all array parameters that may be one array and of which any is written."""
-        trial = _WithoutSharing(fn)
+        written = self.written_in(fn.block)
         groups: dict[object, list[Var]] = defaultdict(list)
         for p in fn.params:
             if isinstance(p.type, Array):
                 sets = tuple(i for i, apart in enumerate(fn.apart) if p in apart)
                 groups[p.type.element, sets].append(p)
-        for group in groups.values():
-            if len(group) > 1 and any(p in trial for p in group):
-                for p in group:
-                    self._sites[p].update(group)
+        shared = [g for g in groups.values() if len(g) > 1 and not written.isdisjoint(g)]
+        for group in shared:
+            for p in group:
+                self._sites[p].update(group)
+        return bool(shared)
 
-    def _grow(self, block: Block) -> bool:
+    def _grow(self) -> bool:
         changed = False
 
         def flow(source: Atom, target: Atom) -> None:
@@ -116,7 +125,7 @@ class Aliases:
             sites |= self.of(source)
             changed |= len(sites) > before
 
-        for stmt in walk(block):
+        for stmt in self._flows:
             match stmt:
                 case Alloc(result=r):
                     if r not in self._sites[r]:
@@ -158,17 +167,25 @@ class Aliases:
 
 
 class _WithoutSharing(Aliases):
-    """Which parameters are written, were they all distinct."""
+    """Were all parameters arrays of their own."""
 
-    def __init__(self, fn: Function) -> None:
-        super().__init__(fn)
-        self._written = self.written_in(fn.block)
+    sharing = False
 
-    def _share_written_params(self, fn: Function) -> None:
-        return
 
-    def __contains__(self, p: Var) -> bool:
-        return p in self._written
+def _passes_on(stmt: Stmt) -> bool:
+    """Whether references go through a statement."""
+    match stmt:
+        case Alloc() | View():
+            return True
+        case Store(value=v):
+            return isinstance(v.type, Array)
+        case Load(result=r):
+            return isinstance(r.type, Array)
+        case Extern() | Custom() | If() | For() | While():
+            carried = regions(stmt)[-1].params if isinstance(stmt, For | While) else ()
+            return any(isinstance(v.type, Array) for v in (*stmt.results, *carried))
+        case _:
+            return False
 
 
 def _leaving(fn: Function) -> Iterator[Atom]:
@@ -215,8 +232,8 @@ def written_by(callee: Callee) -> tuple[bool, ...]:
 
 def written_params(fn: Function) -> tuple[Var, ...]:
     """The array parameters a function may write, each taken to be an array of its own."""
-    trial = _WithoutSharing(fn)
-    return tuple(p for p in fn.params if p in trial)
+    written = _WithoutSharing(fn).written_in(fn.block)
+    return tuple(p for p in fn.params if p in written)
 
 
 def read_params(fn: Function) -> tuple[Var, ...]:

@@ -11,6 +11,8 @@ can repeat an intact load.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from numbaflux.ir.nodes import (
     Alloc,
     Array,
@@ -36,24 +38,37 @@ class Places:
         self.home: dict[Var, Block] = {}
         self.definition: dict[Var, Stmt] = {}
         self.around: dict[Block, tuple[Stmt, Block]] = {}  # region: its statement, that one's block
-        self.after: dict[Stmt, frozenset[Site]] = {}  # written by what may run after a statement
         self.root = fn.block
-        self._visit(fn.block, frozenset())
+        self._visit(fn.block)
 
-    def _visit(self, block: Block, later: frozenset[Site]) -> None:
+    def _visit(self, block: Block) -> None:
         self.home.update((p, block) for p in block.params)
-        for stmt in reversed(block.stmts):
-            self.after[stmt] = later
+        for stmt in block.stmts:
             for v in defs(stmt):
                 self.home[v] = block
                 self.definition[v] = stmt
-            written = self.alias.written(stmt)
             for region in regions(stmt):
                 self.around[region] = (stmt, block)
+                self._visit(region)
+
+    @cached_property
+    def after(self) -> dict[Stmt, frozenset[Site]]:
+        """For each statement what may be written by those that may run after it."""
+        found: dict[Stmt, frozenset[Site]] = {}
+        self._look_after(self.root, frozenset(), found)
+        return found
+
+    def _look_after(
+        self, block: Block, later: frozenset[Site], found: dict[Stmt, frozenset[Site]]
+    ) -> None:
+        for stmt in reversed(block.stmts):
+            found[stmt] = later
+            written = self.alias.written(stmt)
+            for region in regions(stmt):
                 written |= self.alias.written_in(region)
             for region in regions(stmt):
                 again = written - self._fresh(region) if isinstance(stmt, For | While) else ()
-                self._visit(region, later.union(again))
+                self._look_after(region, later.union(again), found)
             later |= written
 
     def _fresh(self, body: Block) -> frozenset[Site]:

@@ -46,12 +46,10 @@ SHORT = 64  # trips
 @stage
 def fuse(fn: Function) -> Function:
     """The function with loops fused that touch the same elements."""
-    while True:
-        fuser = _Fuser(fn)
-        block = fuser.block(fn.block)
-        if not fuser.changed:
-            return fn
-        fn = replace(fn, block=block)
+    fuser = _Fuser()
+    while (fused := fuser.once(fn)) is not None:
+        fn = fused
+    return fn
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +69,19 @@ class _Touch:
 
 
 class _Fuser:
-    def __init__(self, fn: Function) -> None:
-        self.dependence = Dependence.of(fn)
-        self.changed = False
+    """What is found out about statements holds as long as they stand in the function."""
+
+    def __init__(self) -> None:
+        self._apart: set[tuple[Stmt, ...]] = set()  # from one loop to another that stays apart
         self._touches: dict[Stmt, _Touch] = {}
         self._shared: dict[Block, list[Access]] = {}  # by a loop's body
+        self._bars: dict[Stmt, bool] = {}
+
+    def once(self, fn: Function) -> Function | None:
+        """The function with a pair of loops fused, if there is one."""
+        self.dependence, self.changed = Dependence.of(fn), False
+        block = self.block(fn.block)
+        return replace(fn, block=block) if self.changed else None
 
     def block(self, block: Block) -> Block:
         """The block with at most one pair of its own loops fused, else one pair further in."""
@@ -83,23 +89,25 @@ class _Fuser:
         loops = [i for i, s in enumerate(stmts) if _fusible(s)]
         for i in loops:
             for j in loops:
-                if i < j and not self.changed:
-                    fused = self.pair(stmts[i : j + 1])
+                span = tuple(stmts[i : j + 1])
+                if i < j and not self.changed and span not in self._apart:
+                    fused = self.pair(span)
                     if fused is not None:
                         self.changed = True
                         stmts[i : j + 1] = fused
                         return replace(block, stmts=tuple(stmts))
+                    self._apart.add(span)
         return replace(
             block, stmts=tuple(s if self.changed else map_regions(s, self.block) for s in stmts)
         )
 
-    def pair(self, stmts: list[Stmt]) -> list[Stmt] | None:
+    def pair(self, stmts: tuple[Stmt, ...]) -> list[Stmt] | None:
         """The statements with the first and the last, two loops, made one; None if impossible."""
         first, *between, second = stmts
         assert isinstance(first, For) and isinstance(second, For)
         second, sums = self.from_zero(second)
         form = self.dependence.form
-        if form(first.count) != form(second.count) or any(map(_bars, (*between, second))):
+        if form(first.count) != form(second.count) or any(map(self.bars, (*between, stmts[-1]))):
             return None
         if not self.worthwhile(first, second) or not self.independent(first, second):
             return None
@@ -146,6 +154,16 @@ class _Fuser:
         return not set(_operands(stmt)).isdisjoint(defs(on)) or self.conflict(
             self.touch(stmt), self.touch(on)
         )
+
+    def bars(self, stmt: Stmt) -> bool:
+        """Whether nothing may move past a statement."""
+        if stmt not in self._bars:
+            self._bars[stmt] = any(
+                isinstance(s, Raise | Print | Call | Custom)
+                or (isinstance(s, Extern) and not ROUTINES[s.routine].pure)
+                for s in within(stmt)
+            )
+        return self._bars[stmt]
 
     def touch(self, stmt: Stmt) -> _Touch:
         if stmt not in self._touches:
@@ -220,15 +238,6 @@ def _fusible(stmt: Stmt) -> bool:
         or (isinstance(s, Store) and isinstance(s.value.type, Array))
         or (isinstance(s, Extern) and not ROUTINES[s.routine].pure)
         for s in walk(stmt.body)
-    )
-
-
-def _bars(stmt: Stmt) -> bool:
-    """Whether nothing may move past a statement."""
-    return any(
-        isinstance(s, Raise | Print | Call | Custom)
-        or (isinstance(s, Extern) and not ROUTINES[s.routine].pure)
-        for s in within(stmt)
     )
 
 
