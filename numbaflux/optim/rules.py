@@ -29,6 +29,7 @@ from numbaflux import FAST
 from numbaflux.optim.schedules import constant
 
 Rate = float | Callable[[int], float]
+KEPT = {**FAST, "cache": True}  # a training loop links them: their code need not be made again
 
 
 def sgd(lr: Rate = 0.01, momentum: float = 0.0, nesterov: bool = False) -> Any:
@@ -37,20 +38,28 @@ def sgd(lr: Rate = 0.01, momentum: float = 0.0, nesterov: bool = False) -> Any:
     if momentum == 0.0:
 
         def plain(p, g, state, step):
-            a = rate(step)
-            for i in range(p.size):
-                p[i] -= type(p[i])(a) * g[i]
+            _descend(p, g, rate(step))
 
         return _optimiser(plain, 0)
 
     def update(p, g, state, step):
-        a, v = rate(step), state[0]
-        for i in range(p.size):
-            m = type(p[i])(momentum)
-            v[i] = m * v[i] + g[i]
-            p[i] -= type(p[i])(a) * (g[i] + m * v[i] if nesterov else v[i])
+        _descend_with_momentum(p, g, state[0], rate(step), momentum, nesterov)
 
     return _optimiser(update, 1)
+
+
+@njit(**KEPT)
+def _descend(p, g, a):
+    for i in range(p.size):
+        p[i] -= type(p[i])(a) * g[i]
+
+
+@njit(**KEPT)
+def _descend_with_momentum(p, g, v, a, momentum, nesterov):
+    for i in range(p.size):
+        m = type(p[i])(momentum)
+        v[i] = m * v[i] + g[i]
+        p[i] -= type(p[i])(a) * (g[i] + m * v[i] if nesterov else v[i])
 
 
 def adam(lr: Rate = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Any:
@@ -67,16 +76,20 @@ def adamw(
     rate = _rate(lr)
 
     def update(p, g, state, step):
-        a, m, v = rate(step), state[0], state[1]
-        c, root = a / (1.0 - b1 ** (step + 1)), math.sqrt(1.0 - b2 ** (step + 1))
-        for i in range(p.size):
-            number = type(p[i])
-            m[i] = number(b1) * m[i] + number(1.0 - b1) * g[i]
-            v[i] = number(b2) * v[i] + number(1.0 - b2) * g[i] * g[i]
-            size = math.sqrt(v[i]) * number(1.0 / root) + number(eps)
-            p[i] -= number(c) * m[i] / size + number(a * decay) * p[i]
+        _adamw(p, g, state[0], state[1], rate(step), step + 1, b1, b2, eps, decay)
 
     return _optimiser(update, 2)
+
+
+@njit(**KEPT)
+def _adamw(p, g, m, v, a, t, b1, b2, eps, decay):
+    c, root = a / (1.0 - b1**t), math.sqrt(1.0 - b2**t)
+    for i in range(p.size):
+        number = type(p[i])
+        m[i] = number(b1) * m[i] + number(1.0 - b1) * g[i]
+        v[i] = number(b2) * v[i] + number(1.0 - b2) * g[i] * g[i]
+        size = math.sqrt(v[i]) * number(1.0 / root) + number(eps)
+        p[i] -= number(c) * m[i] / size + number(a * decay) * p[i]
 
 
 def rmsprop(lr: Rate = 1e-3, rho: float = 0.9, eps: float = 1e-8) -> Any:
@@ -84,13 +97,17 @@ def rmsprop(lr: Rate = 1e-3, rho: float = 0.9, eps: float = 1e-8) -> Any:
     rate = _rate(lr)
 
     def update(p, g, state, step):
-        a, v = rate(step), state[0]
-        for i in range(p.size):
-            number = type(p[i])
-            v[i] = number(rho) * v[i] + number(1.0 - rho) * g[i] * g[i]
-            p[i] -= number(a) * g[i] / (math.sqrt(v[i]) + number(eps))
+        _rmsprop(p, g, state[0], rate(step), rho, eps)
 
     return _optimiser(update, 1)
+
+
+@njit(**KEPT)
+def _rmsprop(p, g, v, a, rho, eps):
+    for i in range(p.size):
+        number = type(p[i])
+        v[i] = number(rho) * v[i] + number(1.0 - rho) * g[i] * g[i]
+        p[i] -= number(a) * g[i] / (math.sqrt(v[i]) + number(eps))
 
 
 def lion(lr: Rate = 1e-4, b1: float = 0.9, b2: float = 0.99, decay: float = 0.0) -> Any:
@@ -98,14 +115,18 @@ def lion(lr: Rate = 1e-4, b1: float = 0.9, b2: float = 0.99, decay: float = 0.0)
     rate = _rate(lr)
 
     def update(p, g, state, step):
-        a, m = rate(step), state[0]
-        for i in range(p.size):
-            number = type(p[i])
-            way = np.sign(number(b1) * m[i] + number(1.0 - b1) * g[i])
-            p[i] -= number(a) * (way + number(decay) * p[i])
-            m[i] = number(b2) * m[i] + number(1.0 - b2) * g[i]
+        _lion(p, g, state[0], rate(step), b1, b2, decay)
 
     return _optimiser(update, 1)
+
+
+@njit(**KEPT)
+def _lion(p, g, m, a, b1, b2, decay):
+    for i in range(p.size):
+        number = type(p[i])
+        way = np.sign(number(b1) * m[i] + number(1.0 - b1) * g[i])
+        p[i] -= number(a) * (way + number(decay) * p[i])
+        m[i] = number(b2) * m[i] + number(1.0 - b2) * g[i]
 
 
 def _rate(lr: Rate) -> Any:
