@@ -27,6 +27,14 @@ class LinkedCode(JITCodeLibrary):
 
     whole: CodeLibrary | None = None
 
+    def _optimize_functions(self, ll_module: Any) -> None:
+        """LLVM's first level: what comes after it starts again, and does more."""
+        ll_module.data_layout = self._codegen._data_layout
+        for function in ll_module.functions:
+            if not function.is_declaration:
+                passes, builder = self._codegen._function_pass_manager(opt=1)
+                passes.run(function, builder)
+
     def _optimize_final_module(self) -> None:
         pass
 
