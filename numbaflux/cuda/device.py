@@ -31,6 +31,7 @@ from numbaflux.errors import NumbafluxError
 from numbaflux.ir.nodes import Function
 from numbaflux.ir.trees import Program
 from numbaflux.passes.kernels.owner import Known
+from numbaflux.passes.kernels.shares import shares
 from numbaflux.passes.kernels.signs import decided, nonnegative
 from numbaflux.passes.kernels.strides import strides
 from numbaflux.passes.kernels.trips import bounds, launched, trips
@@ -159,6 +160,7 @@ def _add(target, source):
 def _specialised(fn: Function, known: Known) -> Function:
     """The kernel as quick as it can be for such launches."""
     fn = simplify(order(simplify(trips(launched(fn, known.block, known.many)))))
+    fn = simplify(shares(fn, bounds(known.block)))
     fn = simplify(decided(simplify(strides(fn)), bounds(known.block)))
     return simplify(trips(fn))
 

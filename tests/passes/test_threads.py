@@ -1,15 +1,19 @@
-"""Passes over kernels: signs of subscripts, strides, constant loops, the numbers of a launch."""
+"""Passes over kernels: signs of subscripts, strides, shares, loops of constants, a launch."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numba import cuda, types
 
 from numbaflux.frontend import read_kernel
+from numbaflux.ir.build import index
 from numbaflux.ir.interp import interpret
 from numbaflux.ir.nodes import For, If, Load, Prim, While
 from numbaflux.ir.printer import show
-from numbaflux.ir.walk import walk
+from numbaflux.ir.walk import substitute, walk
 from numbaflux.passes.kernels.indices import indices
+from numbaflux.passes.kernels.shares import shares
 from numbaflux.passes.kernels.signs import decided, nonnegative
 from numbaflux.passes.kernels.strides import strides
 from numbaflux.passes.kernels.trips import bounds, launched, sizes, trips
@@ -148,6 +152,56 @@ def unknown_step(x, y, step):
 def test_other_loops_are_left_alone(kernel, more):
     fn = read(kernel, VECTOR, VECTOR, *more)
     assert kinds(strides(fn), For) == kinds(fn, For) == 1
+
+
+# ---- shares ------------------------------------------------------------------------------------
+
+
+def share(y):
+    last = 0.0
+    for k in range(cuda.threadIdx.x, 300, cuda.blockDim.x):
+        last = last + k
+        y[k] += 2.0 * last
+    y[cuda.threadIdx.x] += last
+
+
+def of_thread(fn, thread):
+    """The kernel as one thread of it runs it."""
+    env = {s.result: index(thread) for s in walk(fn.block) if getattr(s, "op", "") == "thread_x"}
+    return replace(fn, block=substitute(fn.block, env))
+
+
+def test_a_few_shares_are_written_out():
+    fn = simplify(launched(read(share, VECTOR), BLOCK, {"thread_x"}))
+    found = simplify(shares(fn, bounds(BLOCK)))
+    assert kinds(fn, For) == 1 and kinds(found, For) == 0 and kinds(found, If) == 1
+    for thread in (0, 1, 43, 44, 127):  # the first 44 have three trips, the others two
+        wanted, y = np.zeros(300), np.zeros(300)
+        interpret(of_thread(fn, thread), [wanted])
+        interpret(of_thread(found, thread), [y])
+        np.testing.assert_array_equal(y, wanted)
+
+
+def many_shares(y):
+    for k in range(cuda.threadIdx.x, 700, cuda.blockDim.x):
+        y[k] += 1.0
+
+
+def shares_that_wait(y):
+    for k in range(cuda.threadIdx.x, 256, cuda.blockDim.x):
+        y[k] += 1.0
+        cuda.syncthreads()
+
+
+def unknown_shares(y):
+    for k in range(cuda.threadIdx.x, y.shape[0], cuda.blockDim.x):
+        y[k] += 1.0
+
+
+@pytest.mark.parametrize("kernel", [many_shares, shares_that_wait, unknown_shares])
+def test_other_shares_stay_a_loop(kernel):
+    fn = simplify(launched(read(kernel, VECTOR), BLOCK, {"thread_x"}))
+    assert kinds(shares(fn, bounds(BLOCK)), For) == kinds(fn, For) == 1
 
 
 # ---- what is known -----------------------------------------------------------------------------
