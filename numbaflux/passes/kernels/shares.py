@@ -81,7 +81,7 @@ class _Shares:
     def written_out(self, b: Builder, loop: For, room: Form, step: int) -> list[Atom]:
         """The trips one after the other, each if there is room; what they carry at the end."""
         k, *params = loop.body.params
-        carried = list(loop.inits)
+        carried: list[Atom] = list(loop.inits)
         least, largest = self.reach(room)
         for trip in range(largest // step):
             env = {k: index(trip), **dict(zip(params, carried))}
@@ -95,5 +95,5 @@ class _Shares:
             given = {a: c for a, c in rest.items() if c > 0}
             there = b.prim("le", atom_of(b, taken), atom_of(b, given))
             names = [p.name for p in params]
-            carried = list(b.if_(there, body, Block((), (), tuple(carried)), names))
+            carried = [*b.if_(there, body, Block((), (), tuple(carried)), names)]
         return carried

@@ -46,6 +46,7 @@ from numbaflux.passes.kernels.gather import GATHERED, gather, longer
 from numbaflux.passes.kernels.lift import lift
 from numbaflux.passes.kernels.owner import Known, Verdict, own
 from numbaflux.passes.kernels.reciprocals import reciprocals
+from numbaflux.passes.kernels.rotate import rotate
 from numbaflux.passes.kernels.split import split
 from numbaflux.passes.kernels.swap import swap
 from numbaflux.passes.simplify import simplify
@@ -153,7 +154,8 @@ def _backward(
     rerun = branches(_without_trips(_without_writes(made.function, fn), s.again))
     targets = frozenset(d for d in mine if isinstance(d, Var))
     rerun = reciprocals(rerun, targets)
-    rerun = swap(broadcast(rerun, targets, launch), targets, launch)
+    rerun = rotate(broadcast(rerun, targets, launch), targets, launch)
+    rerun = swap(rerun, targets, launch)
     rerun = split(rerun, targets, launch)
     return _lean(made, rerun, targets, of.verdicts, launch), sites
 
