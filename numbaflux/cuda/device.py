@@ -30,6 +30,7 @@ from numbaflux.cuda.launch import Launch
 from numbaflux.errors import NumbafluxError
 from numbaflux.ir.nodes import Function
 from numbaflux.ir.trees import Program
+from numbaflux.passes.kernels.integers import integers
 from numbaflux.passes.kernels.owner import Known
 from numbaflux.passes.kernels.shares import shares
 from numbaflux.passes.kernels.signs import decided, nonnegative
@@ -92,6 +93,7 @@ class Gpu:
         name, made = pipeline.identifier(program.function.name), backend.launchable(program)
         made = replace(made, function=_specialised(made.function, known))
         proven = nonnegative(made.function, bounds(known.block))
+        made = replace(made, function=integers(made.function))
         source = backend.write(name, made, proven, self.compiler, self.options)
         return DeviceKernel(name, made, source, backend.dynamic_arrays(made))
 

@@ -13,6 +13,7 @@ from numbaflux.ir.nodes import For, If, Load, Prim, While
 from numbaflux.ir.printer import show
 from numbaflux.ir.walk import substitute, walk
 from numbaflux.passes.kernels.indices import indices
+from numbaflux.passes.kernels.integers import integers
 from numbaflux.passes.kernels.shares import shares
 from numbaflux.passes.kernels.signs import decided, nonnegative
 from numbaflux.passes.kernels.strides import strides
@@ -202,6 +203,31 @@ def unknown_shares(y):
 def test_other_shares_stay_a_loop(kernel):
     fn = simplify(launched(read(kernel, VECTOR), BLOCK, {"thread_x"}))
     assert kinds(shares(fn, bounds(BLOCK)), For) == kinds(fn, For) == 1
+
+
+# ---- integers ----------------------------------------------------------------------------------
+
+
+def of_powers(y, n):
+    total = 0
+    for k in range(9):
+        total += (n + k) % 4 + 10 * ((n - k) // 8) + 100 * (k % 3)
+        y[k] = total
+    y[9] = total
+    for k in range(n):
+        y[k] += 1.0
+
+
+def test_integers_are_counted_as_a_gpu_does():
+    fn = read(of_powers, VECTOR, I64)
+    found = integers(fn)
+    assert kinds(found, While) == 1 and kinds(found, For) == 1  # no trip may be made of the other
+    assert {"bitand", "rshift", "mod"} <= {s.op for s in walk(found.block) if isinstance(s, Prim)}
+    for n in (-13, -4, 0, 5):
+        wanted, y = np.zeros(10), np.zeros(10)
+        interpret(fn, [wanted, n])
+        interpret(found, [y, n])
+        np.testing.assert_array_equal(y, wanted)
 
 
 # ---- what is known -----------------------------------------------------------------------------
