@@ -41,6 +41,7 @@ from numbaflux.ir.nodes import (
 from numbaflux.ir.walk import defs, map_atoms, regions, substitute, walk, within
 from numbaflux.passes.alias import Aliases
 from numbaflux.passes.dead import dead_code
+from numbaflux.passes.exits import exits
 
 COMMUTE = {"add", "mul", "eq", "ne", "and", "or", "bitand", "bitor", "bitxor"}
 
@@ -51,7 +52,7 @@ Available = dict[Key, Atom]  # the atoms that have the values of expressions
 @stage
 def simplify(fn: Function) -> Function:
     """An equal function with less to do."""
-    return dead_code(replace(fn, block=_Simplifier(fn).block(fn.block, {})))
+    return dead_code(exits(replace(fn, block=_Simplifier(fn).block(fn.block, {}))))
 
 
 class _Simplifier:
