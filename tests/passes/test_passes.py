@@ -90,6 +90,19 @@ def test_equal_expressions_are_computed_once():
     assert len(simplify(written(build, F64)).block.stmts) == 2
 
 
+def test_a_difference_squared_has_no_sign():
+    def squares(b, x, y):
+        d, e = b.sub(x, y), b.sub(y, x)
+        return [b.mul(d, d), b.mul(e, e), b.mul(d, e), b.prim("div", const(1.0), e)]
+
+    fn = written(squares, F64, F64)
+    found = simplify(fn)
+    assert sum(isinstance(s, Prim) and s.op == "mul" for s in walk(found.block)) == 2
+    for x, y in ((0.1, 0.7), (0.3, 0.3), (np.inf, 1.0)):
+        with np.errstate(divide="ignore"):
+            np.testing.assert_array_equal(outcome(found, [x, y]), outcome(fn, [x, y]))
+
+
 def test_a_load_is_not_shared_across_a_store():
     def build(b, a):
         before = b.load(a, [index(0)])
