@@ -69,7 +69,9 @@ class _Exits:
 def _chosen(body: Block, go: Atom) -> Mapping[Atom, Pair]:
     """The values of a body that are chosen by whether its loop goes on."""
     found: dict[Atom, Pair] = {}
-    inverse = {s.result: s.args[0] for s in body.stmts if isinstance(s, Prim) and s.op == "not"}
+    inverse: dict[Atom, Atom] = {
+        s.result: s.args[0] for s in body.stmts if isinstance(s, Prim) and s.op == "not"
+    }
     for stmt in body.stmts:
         match stmt:
             case If(results=results, cond=cond, then=then, orelse=orelse):

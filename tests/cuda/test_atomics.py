@@ -9,7 +9,7 @@ from numba import cuda, float64
 
 import numbaflux as nf
 from numbaflux.cuda.kernel import Launch, for_launch
-from numbaflux.ir.nodes import Accumulate, For, Prim, While
+from numbaflux.ir.nodes import Accumulate, Alloc, For, Prim, While
 from numbaflux.ir.walk import walk
 from numbaflux.passes.kernels.uniform import has_barrier
 
@@ -495,6 +495,35 @@ def of_parameters(x, y):
 def test_where_threads_do_not_take_turns(kernel, n):
     assert loops_with_barriers(kernel, (1, 16), np.ones(n), np.ones(16))[0] == 0
     check(kernel, (1, 16), n, 16)
+
+
+# ---- what is kept in registers -------------------------------------------------------------------
+
+
+@cuda.jit
+def product(x, y):
+    s = cuda.shared.array(32, float64)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    s[t] = x[i] + 0.5
+    cuda.syncthreads()
+    h = cuda.blockDim.x // 2
+    while h > 0:
+        if t < h:
+            s[t] *= s[t + h]
+        cuda.syncthreads()
+        h //= 2
+    if t == 0:
+        y[cuda.blockIdx.x] = s[0]
+
+
+@pytest.mark.parametrize(("threads", "spaces"), [(16, ["local", "local"]), (32, ["local", ""])])
+def test_a_few_words_are_kept_in_registers(threads, spaces):
+    """Two factors for each halving: of 16 threads 16 words, of 32 threads 20."""
+    x, y = np.ones(2 * threads), np.ones(2)
+    made = for_launch(nf.cuda.adjoint(product), given((x, y), (x, y)), Launch.of((2, threads)))
+    found = [s for s in walk(made.program.function.block) if isinstance(s, Alloc)]
+    assert [s.space for s in found if s.space != "shared"] == spaces
+    check(product, (2, threads), 2 * threads, 2)
 
 
 # ---- sums of a block: read by all ----------------------------------------------------------------

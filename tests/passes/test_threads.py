@@ -17,7 +17,7 @@ from numbaflux.passes.kernels.integers import integers
 from numbaflux.passes.kernels.shares import shares
 from numbaflux.passes.kernels.signs import decided, nonnegative
 from numbaflux.passes.kernels.strides import strides
-from numbaflux.passes.kernels.trips import bounds, launched, sizes, trips
+from numbaflux.passes.kernels.trips import bounds, counted, launched, sized, sizes, trips
 from numbaflux.passes.simplify import simplify
 
 VECTOR, I64 = types.float64[::1], types.int64
@@ -248,6 +248,48 @@ def test_a_constant_loop_is_run():
     y = np.zeros(1)
     interpret(found, [y])
     assert y[0] == 7
+
+
+def tree(x, y):
+    t, s = cuda.threadIdx.x, cuda.blockDim.x // 2
+    while s > 0:
+        if t < s:
+            y[t] *= x[t + s]
+        s //= 2
+
+
+def uneven_tree(x, y):
+    s = 9
+    while s > 1:
+        s = s // 2 + s % 2
+        y[s] += x[s]
+        if s == 3:
+            s += 1
+            y[0] = s
+
+
+def until_it_is_small(x, y):
+    s = 64
+    while s > 0 and x[s] > 0.5:
+        y[s] += 1.0
+        s //= 2
+
+
+@pytest.mark.parametrize(("kernel", "count"), [(tree, 7), (uneven_tree, 0), (until_it_is_small, 0)])
+def test_a_while_of_known_trips_is_a_for(kernel, count):
+    """Whatever else it does; not if that is what ends it, or a branch is between."""
+    fn = simplify(sized(read(kernel, VECTOR, VECTOR), BLOCK))
+    found = simplify(counted(fn))
+    loops = [s for s in walk(found.block) if isinstance(s, For)]
+    assert [s.count.value for s in loops] == [count] * bool(count)
+    assert kinds(found, While) == kinds(fn, While) - bool(count)
+    for thread in (0, 5, 100):
+        results = []
+        for program in (fn, found):
+            x, y = np.linspace(0.0, 1.0, 256), np.ones(256)
+            interpret(of_thread(program, thread), [x, y])
+            results.append(y)
+        np.testing.assert_array_equal(*results)
 
 
 def of_argument(y, n):

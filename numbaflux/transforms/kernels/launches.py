@@ -55,6 +55,7 @@ from numbaflux.transforms.inplace import dup_args, shadow_pairs
 from numbaflux.transforms.jvp import jvp
 from numbaflux.transforms.kernels import records
 from numbaflux.transforms.kernels.numbers import in_block
+from numbaflux.transforms.kernels.tapes import in_registers
 from numbaflux.transforms.vjp import sweeps
 
 Shadows = tuple[Tree | None, ...]
@@ -206,6 +207,7 @@ def _finished(program: Program, name: str, b: Builder, args: Args) -> Program:
 def _settled(made: Program, fn: Function) -> Program:
     """Clean up a kernel, and let the threads zero what is shared."""
     fn = barriers(simplify(branches(fn)))
+    fn = in_registers(fn)
     fn = simplify(replace(fn, block=_zeroed(fn.block)))
     return replace(made, function=fn)
 
