@@ -52,6 +52,13 @@ def of_counters(x, y):
             y[0] += x[k] + x[x.shape[0] - 1 - k] + x[k - j] + x[k - 1 - j]
 
 
+def of_tiles(x, y):
+    tiles = x.shape[0] // 16
+    for tile in range(tiles):
+        first = (tiles - 1 - tile) * 16
+        y[0] += x[first + cuda.threadIdx.x] + x[3 * tiles - 3 * tile - 3] + x[2 * first]
+
+
 def of_while(x, y):
     i = cuda.threadIdx.x
     while i < x.shape[0]:
@@ -59,7 +66,7 @@ def of_while(x, y):
         i += cuda.gridsize(1)
 
 
-@pytest.mark.parametrize("kernel", [of_threads, of_counters, of_while])
+@pytest.mark.parametrize("kernel", [of_threads, of_counters, of_tiles, of_while])
 def test_proven(kernel):
     found = signs(read(kernel, VECTOR, VECTOR))
     assert all(found) and len(found) > 1
@@ -75,6 +82,12 @@ def of_counters_past_zero(x, y):
         y[0] += x[k - 1] + x[x.shape[0] - 2 - k]
 
 
+def of_tiles_past_zero(x, y):
+    tiles = x.shape[0] // 16
+    for tile in range(tiles):
+        y[0] += x[(tiles - 1 - tile) * 16 - 1] + x[(tiles - 2 - tile) * 16 + cuda.threadIdx.x]
+
+
 def of_falling_while(x, y):
     i = cuda.threadIdx.x
     while i > -x.shape[0]:
@@ -88,8 +101,11 @@ def of_data(x, y):
 
 @pytest.mark.parametrize(
     ("kernel", "negative"),
-    [(of_differences, 3), (of_counters_past_zero, 2), (of_falling_while, 1), (of_data, 1)],
-)
+    [
+        (of_differences, 3), (of_counters_past_zero, 2), (of_tiles_past_zero, 2),
+        (of_falling_while, 1), (of_data, 1),
+    ],
+)  # fmt: skip
 def test_not_proven(kernel, negative):
     assert signs(read(kernel, VECTOR, VECTOR)).count(False) == negative
 
