@@ -30,7 +30,9 @@ from numbaflux.cuda.launch import Launch
 from numbaflux.errors import NumbafluxError
 from numbaflux.ir.nodes import Function
 from numbaflux.ir.trees import Program
+from numbaflux.passes.kernels.integers import integers
 from numbaflux.passes.kernels.owner import Known
+from numbaflux.passes.kernels.shares import shares
 from numbaflux.passes.kernels.signs import decided, nonnegative
 from numbaflux.passes.kernels.strides import strides
 from numbaflux.passes.kernels.trips import bounds, launched, trips
@@ -91,6 +93,7 @@ class Gpu:
         name, made = pipeline.identifier(program.function.name), backend.launchable(program)
         made = replace(made, function=_specialised(made.function, known))
         proven = nonnegative(made.function, bounds(known.block))
+        made = replace(made, function=integers(made.function))
         source = backend.write(name, made, proven, self.compiler, self.options)
         return DeviceKernel(name, made, source, backend.dynamic_arrays(made))
 
@@ -159,6 +162,7 @@ def _add(target, source):
 def _specialised(fn: Function, known: Known) -> Function:
     """The kernel as quick as it can be for such launches."""
     fn = simplify(order(simplify(trips(launched(fn, known.block, known.many)))))
+    fn = simplify(shares(fn, bounds(known.block)))
     fn = simplify(decided(simplify(strides(fn)), bounds(known.block)))
     return simplify(trips(fn))
 

@@ -41,6 +41,7 @@ from numbaflux.ir.nodes import (
 from numbaflux.ir.walk import defs, map_atoms, regions, substitute, walk, within
 from numbaflux.passes.alias import Aliases
 from numbaflux.passes.dead import dead_code
+from numbaflux.passes.exits import exits
 
 COMMUTE = {"add", "mul", "eq", "ne", "and", "or", "bitand", "bitor", "bitxor"}
 
@@ -51,7 +52,7 @@ Available = dict[Key, Atom]  # the atoms that have the values of expressions
 @stage
 def simplify(fn: Function) -> Function:
     """An equal function with less to do."""
-    return dead_code(replace(fn, block=_Simplifier(fn).block(fn.block, {})))
+    return dead_code(exits(replace(fn, block=_Simplifier(fn).block(fn.block, {}))))
 
 
 class _Simplifier:
@@ -86,7 +87,7 @@ class _Simplifier:
         if known is not None:
             self.env[defs(stmt)[0]] = known
             return ()
-        key = _key(stmt)
+        key = self.key(stmt)
         if key is not None:
             available[key] = defs(stmt)[0]
         self.forget(available, old)
@@ -123,8 +124,20 @@ class _Simplifier:
                 found = base  # a vector has one shape
             case _:
                 found = None
-        key = _key(stmt)
+        key = self.key(stmt)
         return available.get(key) if found is None and key is not None else found
+
+    def key(self, stmt: Stmt) -> Key | None:
+        """What makes two statements compute the same: (x - y)**2 and (y - x)**2 to the last bit."""
+        match stmt:
+            case Prim(result=r, op="mul", args=(Var() as d, e)) if d is e:
+                match self.definition.get(d):
+                    case Prim(op="sub", args=args):
+                        return (Prim, "square", frozenset(_atoms(args)), r.type)
+                    case _:
+                        return _key(stmt)
+            case _:
+                return _key(stmt)
 
     def is_length(self, n: Var) -> bool:
         return isinstance(self.definition.get(n), Dim)

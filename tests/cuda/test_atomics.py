@@ -9,7 +9,7 @@ from numba import cuda, float64
 
 import numbaflux as nf
 from numbaflux.cuda.kernel import Launch, for_launch
-from numbaflux.ir.nodes import Accumulate, For, Prim, While
+from numbaflux.ir.nodes import Accumulate, Alloc, For, Prim, While
 from numbaflux.ir.walk import walk
 from numbaflux.passes.kernels.uniform import has_barrier
 
@@ -412,6 +412,118 @@ def some_come(x, y):
 def test_what_is_not_turned(kernel):
     """A trip that another thread cannot make, or no thread for each element, or not all threads."""
     assert "d_s" in atomics(kernel, (1, 16), np.ones(16), np.ones(16))
+
+
+# ---- shared memory: threads take turns -----------------------------------------------------------
+
+
+@cuda.jit
+def forces(x, y):
+    """A force takes longer than a barrier, and counts for both of a pair."""
+    s = cuda.shared.array((2, 16), float64)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    s[0, t], s[1, 15 - t] = x[i], x[i] ** 2
+    cuda.syncthreads()
+    total = 0.0
+    for k in range(cuda.blockDim.x):
+        r = s[0, k] - x[i]
+        if k != t:
+            total += r / math.sqrt(r * r + 3.0) + s[0, k]
+    for k in range(16):
+        total += math.exp(-0.1 * s[1, 15 - k] * x[i]) * k
+    y[i] = total
+
+
+@cuda.jit
+def of_rows(x, y):
+    """A row of the block for every row of the tile, which no thread but its own can compute."""
+    s = cuda.shared.array((4, 8), float64)
+    mine = cuda.local.array(1, float64)
+    i, j = cuda.threadIdx.y, cuda.threadIdx.x
+    s[i, j] = mine[0] = x[8 * i + j]
+    cuda.syncthreads()
+    total = 0.0
+    for k in range(8):
+        total += s[i, k] * mine[0]
+    y[8 * i + j] = total
+
+
+def loops_with_barriers(kernel, launch, *arrays):
+    """How many loops of the adjoint have a barrier, and how many roots it takes."""
+    args = given(arrays, [a.copy() for a in arrays])
+    made = for_launch(nf.cuda.adjoint(kernel), args, Launch.of(launch)).program.function
+    found = list(walk(made.block))
+    waiting = sum(isinstance(s, For) and has_barrier(s) for s in found)
+    return waiting, sum(isinstance(s, Prim) and s.op == "sqrt" for s in found)
+
+
+def test_threads_take_turns():
+    assert "d_s" not in atomics(forces, (2, 16), np.ones(32), np.ones(32))
+    assert loops_with_barriers(forces, (2, 16), np.ones(32), np.ones(32)) == (2, 1)
+    check(forces, (2, 16), 32, 32)
+    assert "d_s" not in atomics(of_rows, (1, (8, 4)), np.ones(32), np.ones(32))
+    check(of_rows, (1, (8, 4)), 32, 32)
+
+
+@cuda.jit
+def of_elements(x, y):
+    """Nothing is for the thread: an element for each costs no more, and no barrier."""
+    s = cuda.shared.array(16, float64)
+    t = cuda.threadIdx.x
+    s[t] = x[t]
+    cuda.syncthreads()
+    total = 0.0
+    for k in range(16):
+        total += math.sqrt(s[k] + t) / (s[k] + 1.0)
+    y[t] = total
+
+
+@cuda.jit
+def of_parameters(x, y):
+    """All threads add to a parameter at once, for which a warp has its sum."""
+    s = cuda.shared.array(16, float64)
+    t = cuda.threadIdx.x
+    s[t] = x[t]
+    cuda.syncthreads()
+    total = 0.0
+    for k in range(16):
+        total += math.sqrt(s[k] * x[16 + k] * (1.0 + t)) / x[t]
+    y[t] = total
+
+
+@pytest.mark.parametrize(("kernel", "n"), [(of_elements, 16), (of_parameters, 32)])
+def test_where_threads_do_not_take_turns(kernel, n):
+    assert loops_with_barriers(kernel, (1, 16), np.ones(n), np.ones(16))[0] == 0
+    check(kernel, (1, 16), n, 16)
+
+
+# ---- what is kept in registers -------------------------------------------------------------------
+
+
+@cuda.jit
+def product(x, y):
+    s = cuda.shared.array(32, float64)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    s[t] = x[i] + 0.5
+    cuda.syncthreads()
+    h = cuda.blockDim.x // 2
+    while h > 0:
+        if t < h:
+            s[t] *= s[t + h]
+        cuda.syncthreads()
+        h //= 2
+    if t == 0:
+        y[cuda.blockIdx.x] = s[0]
+
+
+@pytest.mark.parametrize(("threads", "spaces"), [(16, ["local", "local"]), (32, ["local", ""])])
+def test_a_few_words_are_kept_in_registers(threads, spaces):
+    """Two factors for each halving: of 16 threads 16 words, of 32 threads 20."""
+    x, y = np.ones(2 * threads), np.ones(2)
+    made = for_launch(nf.cuda.adjoint(product), given((x, y), (x, y)), Launch.of((2, threads)))
+    found = [s for s in walk(made.program.function.block) if isinstance(s, Alloc)]
+    assert [s.space for s in found if s.space != "shared"] == spaces
+    check(product, (2, threads), 2 * threads, 2)
 
 
 # ---- sums of a block: read by all ----------------------------------------------------------------

@@ -87,7 +87,7 @@ def test_dynamic_arrays_begin_one_after_the_other():
     text = nf.cuda.source(nf.cuda.tangent(MIRROR.kernel)[2, BLOCK, 0, 512], nf.Dup(VECTOR, VECTOR),
                           nf.Dup(VECTOR, VECTOR))  # fmt: skip
     assert "def tangent_mirror(x, d_x, out, d_out, dynamic_bytes):" in text
-    assert "(dynamic_bytes + 7) // 8 * 2" in text
+    assert "(dynamic_bytes + 7 >> 3) * 2" in text
     assert text.count("cuda.shared.array(0, np.float32)") == 2
 
 

@@ -67,7 +67,7 @@ def product(x):
 
 
 def steps_in_parallel(x):
-    """A loop whose trips are counted in each iteration: its tape grows."""
+    """A loop whose trips are counted in each iteration: its tape grows, and is read in parallel."""
     total = 0.0
     for i in prange(x.size):
         y = x[i]
@@ -117,7 +117,7 @@ def test_parallel_loops_compiled(name):
 
 @pytest.mark.parametrize(
     ("name", "parallel"),
-    [("dense", 2), ("independent", 2), ("largest", 0), ("product", 0), ("steps_in_parallel", 0)],
+    [("dense", 2), ("independent", 2), ("largest", 0), ("product", 0), ("steps_in_parallel", 1)],
 )
 def test_which_loops_stay_parallel(name, parallel):
     f, args = PARALLEL[name]

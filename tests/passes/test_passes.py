@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,12 +22,14 @@ from numbaflux.ir.nodes import (
     Reshape,
     Var,
     View,
+    While,
 )
 from numbaflux.ir.verify import verify
 from numbaflux.ir.walk import defs, walk
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.counters import counters
 from numbaflux.passes.dead import dead_code
+from numbaflux.passes.exits import exits
 from numbaflux.passes.loops.twins import twins
 from numbaflux.passes.simplify import simplify
 from numbaflux.passes.storage import cheapest_cut
@@ -85,6 +88,19 @@ def test_equal_expressions_are_computed_once():
         return [b.add(b.prim("sin", x), b.prim("sin", x))]
 
     assert len(simplify(written(build, F64)).block.stmts) == 2
+
+
+def test_a_difference_squared_has_no_sign():
+    def squares(b, x, y):
+        d, e = b.sub(x, y), b.sub(y, x)
+        return [b.mul(d, d), b.mul(e, e), b.mul(d, e), b.prim("div", const(1.0), e)]
+
+    fn = written(squares, F64, F64)
+    found = simplify(fn)
+    assert sum(isinstance(s, Prim) and s.op == "mul" for s in walk(found.block)) == 2
+    for x, y in ((0.1, 0.7), (0.3, 0.3), (np.inf, 1.0)):
+        with np.errstate(divide="ignore"):
+            np.testing.assert_array_equal(outcome(found, [x, y]), outcome(fn, [x, y]))
 
 
 def test_a_load_is_not_shared_across_a_store():
@@ -147,6 +163,73 @@ def test_a_counter_that_counts_itself_dies():
 
     (loop,) = dead_code(written(build, F64)).block.stmts
     assert len(loop.results) == 1
+
+
+# ---- exits -------------------------------------------------------------------------------------
+
+
+def search(b, x):
+    """A loop as the front end makes one: a value for the next trip, another for after it."""
+    with b.while_([x, const(0.0)]) as loop:
+        p, q = loop.params
+        new = b.mul(const(0.5), b.add(p, b.prim("div", x, p)))
+        go = b.prim("gt", b.sub(b.mul(new, new), x), const(1e-3))
+        loop.yields = [go, b.select(go, new, p), b.select(go, q, new)]
+    return [loop.results[1]]
+
+
+def test_a_search_carries_one_value():
+    fn = written(search, F64)
+    found = simplify(fn)
+    (loop,) = (s for s in walk(found.block) if isinstance(s, While))
+    assert len(loop.results) == 1 and not any(s.op == "select" for s in loop.body.stmts)
+    assert outcome(found, [7.0]) == outcome(fn, [7.0])
+
+
+def any_loop(rng):
+    """Three values are carried: what they were, new ones, or one of two as the loop goes on."""
+
+    def build(b, x):
+        with b.while_([x, const(2.0), const(3.0), index(0)]) as loop:
+            *params, k = loop.params
+            some = range(rng.integers(1, 3))
+            new = [b.add(params[i], b.mul(const(0.25), const(i + 1.0))) for i in some]
+            after = b.add(k, index(1))
+            go = b.prim("lt", after, index(4))
+            stop = b.prim("not", go)
+            pool = [*params, *new]
+
+            def either():
+                x, y = rng.choice(len(pool), 2)
+                with b.arm() as then, b.arm() as orelse:
+                    pass
+                return [
+                    lambda: b.select(go, pool[x], pool[y]),
+                    lambda: b.select(stop, pool[x], pool[y]),
+                    lambda: b.if_(
+                        go,
+                        replace(then.block, yields=(pool[x],)),
+                        replace(orelse.block, yields=(pool[y],)),
+                    )[0],
+                ][rng.integers(3)]()
+
+            pool += [either() for _ in range(2)]
+            chosen = [pool[-i] for i in rng.choice(5, 3)]
+            loop.yields = [go, *chosen, after]
+        return [r for r in loop.results[:3] if rng.random() < 0.6]
+
+    return written(build, F64)
+
+
+def test_exits_keep_the_meaning():
+    fewer = 0
+    for seed in range(150):
+        fn = any_loop(np.random.default_rng(seed))
+        found = dead_code(exits(fn))
+        verify(found)
+        assert outcome(found, [1.5]) == outcome(fn, [1.5]), seed
+        fewer += sum(1 for _ in walk(found.block)) < sum(1 for _ in walk(dead_code(fn).block))
+    assert fewer > 5
 
 
 # ---- accumulate --------------------------------------------------------------------------------

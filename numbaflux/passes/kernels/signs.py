@@ -4,8 +4,9 @@ Numba looks at the sign of a subscript, unless it is of an unsigned type: where 
 kernels knows that it is not negative it says so.
 
 A fact is a sum of variables that is not negative: 1 <= i gives i - 1, k in range(n) gives
-n - k - 1.  A subscript is a sum too; it is not negative if what is left when a few facts are taken
-away from it has no negative part.  Lengths, and numbers of threads, are far from the ends of int64.
+n - k - 1.  A subscript is a sum too; it is not negative if what is left when multiples of a few
+facts are taken away from it has no negative part.  Lengths, and numbers of threads, are far from
+the ends of int64.
 """
 
 from __future__ import annotations
@@ -204,13 +205,14 @@ class Signs:
         if not facts:
             return False
 
-        def alike(f: Form, sign: int) -> bool:
-            return any(
-                sign * n > 0 and sign * total.get(v, 0) > 0 for v, n in f.items() if v != ONE
-            )
+        def times(f: Form, sign: int) -> set[int]:
+            """How often to take a fact away, for it to be of use."""
+            alike = [v for v, n in f.items() if v != ONE and sign * n > 0]
+            found = {total[v] // f[v] for v in alike if sign * total.get(v, 0) > 0}
+            return {1, *(n for n in found if n > 0)} if found else set()
 
-        useful = [f for sign in (-1, 1) for f in self.facts if alike(f, sign)]
-        return any(self.holds(plus(total, f, -1), facts - 1) for f in useful)
+        useful = [(f, n) for sign in (-1, 1) for f in self.facts for n in times(f, sign)]
+        return any(self.holds(plus(total, f, -n), facts - 1) for f, n in useful)
 
     def known(self, cond: Atom, holds: bool = True) -> list[Form]:
         """The facts that follow for integers from a condition, or from its not holding."""

@@ -28,25 +28,20 @@ from numbaflux.ir.nodes import (
     Barrier,
     Block,
     Const,
-    Dim,
     For,
     Function,
-    If,
-    Load,
     Prim,
     Scalar,
     Stmt,
     Store,
     Var,
-    View,
 )
-from numbaflux.ir.ops import SHARED, THREADS
-from numbaflux.ir.walk import clone, free, map_regions, uses, walk
-from numbaflux.passes.dependence import accesses
+from numbaflux.ir.ops import SHARED
+from numbaflux.ir.walk import clone, free, map_regions, walk
 from numbaflux.passes.forms import ONE, Form, atom_of, form, plus
-from numbaflux.passes.kernels.carry import Carrier, Pending, silent, without
+from numbaflux.passes.kernels.carry import Pending, without
 from numbaflux.passes.kernels.owner import Known, contested
-from numbaflux.passes.kernels.uniform import Uniform, has_barrier
+from numbaflux.passes.kernels.tiles import Tiles
 from numbaflux.passes.simplify import simplify
 
 ROOM = 48 * 1024  # bytes of shared memory that any GPU gives a block
@@ -90,23 +85,16 @@ class _Staged:
     after: set[Stmt] = field(default_factory=set)
 
 
-class _Swapper(Carrier):
+class _Swapper(Tiles):
     def __init__(self, fn: Function, arrays: frozenset[Var], launch: Known) -> None:
-        super().__init__(fn)
-        self.fn, self.arrays, self.launch = fn, arrays, launch
-        self.uniform = Uniform(fn)
-        self.written = self.alias.written_in(fn.block)
-        self.axes = [a for a in "zyx" if f"thread_{a}" in launch.many]
-        self.sizes = {a: launch.block["xyz".index(a)] for a in self.axes}
+        super().__init__(fn, arrays, launch)
         self.thread = {a: Var(f"thread_{a}", I64) for a in self.axes}
         self.staged = _Staged()
-        self.leave: frozenset[Accumulate] = frozenset()
         self.turned: dict[For, list[_Turned]] = {}
 
     def run(self) -> Function:
-        for stmt in walk(self.fn.block):
-            if isinstance(stmt, For) and not has_barrier(stmt) and self._all_come_by(stmt):
-                self.turned[stmt] = list(self._turned(stmt))
+        for loop in self.loops():
+            self.turned[loop] = list(self._turned(loop))
         if not any(self.turned.values()) or self._bytes() > ROOM:
             return self.fn
         head: list[Stmt] = [Prim(v, f"thread_{a}", ()) for a, v in self.thread.items()]
@@ -128,119 +116,14 @@ class _Swapper(Carrier):
         threads = prod(self.sizes.values())
         return total + sum(threads * _itemsize(a) for a in self.staged.arrays.values())
 
-    def _all_come_by(self, stmt: Stmt) -> bool:
-        """Whether all threads of the block come to a loop, and make all its trips."""
-        return all(
-            isinstance(s, If | For) and (s.cond if isinstance(s, If) else s.count) in self.uniform
-            for s in (stmt, *self._around(stmt))
-        )
-
-    def _around(self, stmt: For | Stmt) -> Iterator[Stmt]:
-        """The statements around one with regions, the innermost first."""
-        assert isinstance(stmt, For)
-        block = self.places.around[stmt.body][1]
-        while block is not self.fn.block:
-            around, block = self.places.around[block]
-            yield around
-
     # ---- what can be turned --------------------------------------------------------------------
 
-    def leaving(self, region: Block) -> list[Accumulate]:
-        return [s for s in walk(region) if isinstance(s, Accumulate) and s in self.leave]
-
     def _turned(self, loop: For) -> Iterator[_Turned]:
-        found: dict[tuple[str, int, int], list[Accumulate]] = {}
-        for s in walk(loop.body):
-            if isinstance(s, Accumulate) and s.array in self.arrays:
-                how = self._how(s, loop)
-                if how is not None and self._only_added_to(s.array, loop):
-                    found.setdefault(how, []).append(s)
-        for (axis, first, step), additions in found.items():
-            self.leave = frozenset(additions)
-            b, sums = self._block(loop.body, self.leave)
-            values = self._values(loop, b, [p.value for p in sums.values()])
+        for (axis, first, step), additions in self.additions(loop).items():
+            sums, values = self.values(loop, additions)
             if values is not None and self._stage(loop, axis, values):
                 k = loop.body.params[0]
-                yield _Turned(loop, axis, tuple(sums.values()), values, k, first, step)
-
-    def _only_added_to(self, array: Atom, loop: For) -> bool:
-        return all(a.sums for a in accesses(loop.body) if self.alias.meet(a.array, array))
-
-    def _how(self, stmt: Accumulate, loop: For) -> tuple[str, int, int] | None:
-        """The axis of the block that is not in a place, and which k is whose."""
-        k, missing = loop.body.params[0], list(self.axes)
-        first, step = 0, 0
-        for i in stmt.index:
-            f = self._form(i)
-            rest = {a: c for a, c in f.items() if a not in (k, ONE)}
-            if k in f and not rest and not step and abs(f[k]) == 1:
-                step, first = f[k], -f[k] * f.get(ONE, 0)
-            elif len(f) == 1 and (axis := self._axis(next(iter(f)))) in missing:
-                if f[next(iter(f))] != 1:
-                    return None
-                missing.remove(axis)
-            elif rest:
-                return None
-        if len(missing) != 1 or not step:
-            return None
-        n = self.sizes[missing[0]]
-        whole = self._size(loop.count) == n and first == (0 if step == 1 else n - 1)
-        return (missing[0], first, step) if whole else None
-
-    def _form(self, a: Atom) -> Form:
-        """An integer as a form, the sizes of the block being numbers."""
-        found: Form = {}
-        for x, c in self.dependence.form(a).items():
-            n = self._size(x)
-            found = plus(found, {x: c} if n is None or x == ONE else {ONE: c * n})
-        return found
-
-    def _op(self, a: Atom) -> str:
-        made = self.places.definition.get(a) if isinstance(a, Var) else None
-        return made.op if isinstance(made, Prim) and made.op in THREADS else ""
-
-    def _axis(self, a: Atom) -> str:
-        op = self._op(a)
-        return op[-1] if op.startswith("thread_") else ""
-
-    def _size(self, count: Atom) -> int | None:
-        op = self._op(count)
-        if op.startswith("block_dim"):
-            return self.launch.block["xyz".index(op[-1])]
-        return int(count.value) if isinstance(count, Const) else None
-
-    def _values(self, loop: For, b: Builder, values: list[Atom]) -> Block | None:
-        """What is added in a trip, if any thread can compute it that knows what is given."""
-        k, *carried = loop.body.params
-        block = silent(Block((), tuple(b.stmts), tuple(values)))
-        given = tuple(v for v in free(block) if v is not k and v not in carried)
-        params = (k, *carried, *given)
-        apart = tuple(frozenset((v,)) for v in params if isinstance(v.type, Array))
-        made = Function(
-            "values", replace(block, params=params), loop.loc, {}, self.fn.kernel, apart
-        )
-        found = simplify(made).block
-        used = {*found.yields, *(a for s in walk(found) for a in uses(s))}
-        known = used.isdisjoint(carried) and all(self._again(s, loop) for s in walk(found))
-        return replace(found, params=()) if known else None
-
-    def _again(self, stmt: Stmt, loop: For) -> bool:
-        match stmt:
-            case Prim(op=op):
-                return op not in THREADS
-            case Load(array=array):
-                sites = self.alias.of(array)
-                return sites.isdisjoint(
-                    self.alias.written_in(loop.body) if self._shared(array) else self.written
-                )
-            case View() | Dim() | If() | For():
-                return True
-            case _:
-                return False
-
-    def _shared(self, array: Atom) -> bool:
-        made = [self.places.definition.get(v) for v in self.alias.of(array) if isinstance(v, Var)]
-        return bool(made) and all(isinstance(m, Alloc) and m.space in SHARED for m in made)
+                yield _Turned(loop, axis, sums, values, k, first, step)
 
     # ---- what threads have for each other ------------------------------------------------------
 
@@ -264,7 +147,7 @@ class _Swapper(Carrier):
 
     def _within(self, home: Block, loop: For) -> Stmt | None:
         """The statement of a block that a loop is in."""
-        return next((s for s in (loop, *self._around(loop)) if s in home.stmts), None)
+        return next((s for s in (loop, *self.around(loop)) if s in home.stmts), None)
 
     def _number(self, v: Var, axis: str) -> Form | None:
         """An integer as a form of threads' numbers and what is the same for all of the block."""
@@ -272,7 +155,7 @@ class _Swapper(Carrier):
             return None
         found = self.dependence.form(v)
         numbers = ("thread_", "grid_")
-        known = (a == ONE or a in self.uniform or self._op(a).startswith(numbers) for a in found)
+        known = (a == ONE or a in self.uniform or self.op(a).startswith(numbers) for a in found)
         return found if all(known) else None
 
     # ---- what it becomes -----------------------------------------------------------------------
@@ -339,7 +222,7 @@ class _Swapper(Carrier):
             return None
         found: Form = {}
         for x, c in theirs.items():
-            op = self._op(x)
+            op = self.op(x)
             if op == f"thread_{t.axis}":
                 found = plus(found, {other: c})
             elif op == f"grid_{t.axis}":

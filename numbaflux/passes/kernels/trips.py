@@ -16,7 +16,20 @@ from dataclasses import replace
 
 from numbaflux.debug import stage
 from numbaflux.ir.build import Builder, fold, index
-from numbaflux.ir.nodes import BOOL, I64, Atom, Block, Const, Function, If, Prim, Var, While
+from numbaflux.ir.nodes import (
+    BOOL,
+    I64,
+    Atom,
+    Block,
+    Const,
+    For,
+    Function,
+    If,
+    Prim,
+    Stmt,
+    Var,
+    While,
+)
 from numbaflux.ir.ops import OPS
 from numbaflux.ir.walk import clone, defs, map_regions, substitute, walk
 
@@ -47,17 +60,73 @@ def launched(fn: Function, block: tuple[int, int, int], many: Collection[str]) -
     env: dict[Var, Atom] = {}
     for stmt in walk(fn.block):
         if isinstance(stmt, Prim) and not stmt.args:
-            kind, _, axis = stmt.op.rpartition("_")
-            if kind == "block_dim":
-                env[stmt.result] = index(block["xyz".index(axis)])
-            elif kind in ("thread", "block") and stmt.op not in many:
+            kind = stmt.op.rpartition("_")[0]
+            if kind in ("thread", "block") and stmt.op not in many:
                 env[stmt.result] = index(0)
-    return replace(fn, block=substitute(fn.block, env))
+    return sized(replace(fn, block=substitute(fn.block, env)), block)
 
 
 def bounds(block: tuple[int, int, int]) -> dict[str, int]:
     """The largest value that each number of a thread in such a block has."""
     return {f"thread_{axis}": n - 1 for axis, n in zip("xyz", block)} | {"warp_lane": 31}
+
+
+@stage
+def sized(fn: Function, block: tuple[int, int, int]) -> Function:
+    """The kernel knowing how many threads its blocks have."""
+    prims = (s for s in walk(fn.block) if isinstance(s, Prim) and s.op.startswith("block_dim_"))
+    env: dict[Var, Atom] = {s.result: index(block["xyz".index(s.op[-1])]) for s in prims}
+    return replace(fn, block=substitute(fn.block, env))
+
+
+@stage
+def counted(fn: Function) -> Function:
+    """The kernel, a `while` of known trips being a `for`.
+
+    Only the integers that the loop ends by have to be constants, whatever else it does.
+    """
+    made = {s.result: s for s in walk(fn.block) if isinstance(s, Prim)}
+
+    def value(a: Atom, known: dict[Atom, Const | None]) -> Const | None:
+        """The value of an atom in a trip; `known`: of those that have been asked for."""
+        if isinstance(a, Const):
+            return a
+        if a not in known:
+            stmt = made.get(a) if isinstance(a, Var) else None
+            known[a] = None
+            if stmt is not None and stmt.args and OPS[stmt.op].pure:
+                args = _all_constant([value(x, known) for x in stmt.args])
+                found = None if args is None else fold(stmt.op, tuple(args), stmt.result.type)
+                known[a] = found if isinstance(found, Const) else None
+        return known[a]
+
+    def count(loop: While) -> int | None:
+        """How many trips it makes, if that is known."""
+        go, *nexts = loop.body.yields
+        integers = [p.type == I64 for p in loop.body.params]
+        values: Sequence[Const | None] = [value(a, {}) for a in loop.inits]
+        for n in range(1, LONGEST + 1):
+            pairs = zip(loop.body.params, values, integers)
+            known: dict[Atom, Const | None] = {p: v if whole else None for p, v, whole in pairs}
+            more = value(go, known)
+            if more is None or not more.value:
+                return None if more is None else n
+            values = [value(a, known) for a in nexts]
+        return None
+
+    def visit(block: Block) -> Block:
+        return replace(block, stmts=tuple(one(map_regions(s, visit)) for s in block.stmts))
+
+    def one(stmt: Stmt) -> Stmt:
+        n = count(stmt) if isinstance(stmt, While) else None
+        if n is None or not isinstance(stmt, While):
+            return stmt
+        body = stmt.body
+        params = (Var("trip", I64), *body.params)
+        body = replace(body, params=params, yields=body.yields[1:])
+        return For(stmt.results, index(n), stmt.inits, body, loc=stmt.loc)
+
+    return replace(fn, block=visit(fn.block))
 
 
 @stage

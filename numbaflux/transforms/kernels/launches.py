@@ -46,6 +46,7 @@ from numbaflux.passes.kernels.gather import GATHERED, gather, longer
 from numbaflux.passes.kernels.lift import lift
 from numbaflux.passes.kernels.owner import Known, Verdict, own
 from numbaflux.passes.kernels.reciprocals import reciprocals
+from numbaflux.passes.kernels.rotate import rotate
 from numbaflux.passes.kernels.split import split
 from numbaflux.passes.kernels.swap import swap
 from numbaflux.passes.simplify import simplify
@@ -54,6 +55,7 @@ from numbaflux.transforms.inplace import dup_args, shadow_pairs
 from numbaflux.transforms.jvp import jvp
 from numbaflux.transforms.kernels import records
 from numbaflux.transforms.kernels.numbers import in_block
+from numbaflux.transforms.kernels.tapes import in_registers
 from numbaflux.transforms.vjp import sweeps
 
 Shadows = tuple[Tree | None, ...]
@@ -153,7 +155,8 @@ def _backward(
     rerun = branches(_without_trips(_without_writes(made.function, fn), s.again))
     targets = frozenset(d for d in mine if isinstance(d, Var))
     rerun = reciprocals(rerun, targets)
-    rerun = swap(broadcast(rerun, targets, launch), targets, launch)
+    rerun = rotate(broadcast(rerun, targets, launch), targets, launch)
+    rerun = swap(rerun, targets, launch)
     rerun = split(rerun, targets, launch)
     return _lean(made, rerun, targets, of.verdicts, launch), sites
 
@@ -204,6 +207,7 @@ def _finished(program: Program, name: str, b: Builder, args: Args) -> Program:
 def _settled(made: Program, fn: Function) -> Program:
     """Clean up a kernel, and let the threads zero what is shared."""
     fn = barriers(simplify(branches(fn)))
+    fn = in_registers(fn)
     fn = simplify(replace(fn, block=_zeroed(fn.block)))
     return replace(made, function=fn)
 

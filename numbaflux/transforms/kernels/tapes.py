@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 
 from numbaflux.errors import UnsupportedError
 from numbaflux.ir.build import Builder, array_of, index, zero_of
@@ -44,6 +45,7 @@ from numbaflux.passes.simplify import simplify
 from numbaflux.transforms.kernels.numbers import in_grid
 
 COUNTS = "counts"  # the argument of a counting kernel: [tape, thread]
+WORDS = 16  # of four bytes, that a thread keeps in its registers
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,34 @@ class Taped:
     counting: Program | None
     definitions: Mapping[Var, Stmt]
     before: tuple[Tape, ...] = ()
+
+
+def in_registers(fn: Function) -> Function:
+    """The kernel with the first few small arrays of what it keeps as its threads' own.
+
+    A loop that is written out names their elements, which the compiler then has registers for.
+    """
+    small: set[Stmt] = set()
+    room = WORDS
+    for stmt in walk(fn.block):
+        if isinstance(stmt, Alloc) and not stmt.space and (words := _words(stmt)) <= room:
+            small.add(stmt)
+            room -= words
+
+    def visit(block: Block) -> Block:
+        stmts = (replace(s, space="local") if s in small else s for s in block.stmts)
+        return replace(block, stmts=tuple(map_regions(s, visit) for s in stmts))
+
+    return replace(fn, block=visit(fn.block)) if small else fn
+
+
+def _words(stmt: Alloc) -> int:
+    """How many words of four bytes an array has; too many if that is not known."""
+    t = array_of(stmt.result)
+    lengths = [int(n.value) for n in stmt.shape if isinstance(n, Const)]
+    if len(lengths) < len(stmt.shape) or t.grows or not isinstance(t.element, Scalar):
+        return WORDS + 1
+    return prod(lengths) * -(-t.element.numpy.itemsize // 4)
 
 
 def taped(program: Program) -> Taped:
