@@ -53,6 +53,7 @@ from numbaflux.passes.loops.induction import induction
 from numbaflux.passes.loops.outward import outward
 from numbaflux.passes.loops.registers import registers
 from numbaflux.passes.loops.sink import sink
+from numbaflux.passes.loops.twins import twins
 from numbaflux.passes.loops.unroll import unroll
 from numbaflux.passes.simplify import simplify
 from numbaflux.rules.table import Sym, contribution, has_partial
@@ -132,7 +133,7 @@ def sweeps(
     """
     wrt = tuple(wrt)
     fn = simplify(fn) if fn.kernel else _written_out(simplify(fn))
-    fn = accumulate(simplify(induction(fn)))
+    fn = twins(accumulate(simplify(induction(fn))))
     fn = fn if fn.kernel else anew(sink(outward(fn)))
     which = range(len(fn.results)) if of is None else of
     outputs = [fn.results[i] for i in which if fn.results[i].type.is_float]

@@ -19,6 +19,7 @@ from numbaflux.ir.nodes import (
     Load,
     Prim,
     Reshape,
+    Store,
     Var,
     View,
 )
@@ -161,6 +162,23 @@ def test_an_update_is_recognised(swapped):
 
     (stmt,) = accumulate(written(build, VECTOR, F64)).block.stmts
     assert isinstance(stmt, Accumulate)
+
+
+@pytest.mark.parametrize("between", ["nothing", "a write", "another place"])
+def test_what_is_stored_where_it_was_read_is_not_stored(between):
+    def build(b, x, y):
+        old = b.load(x, [index(1)])
+        if between == "a write":
+            b.store(x, [index(1)], y)
+        b.store(x, [index(2 if between == "another place" else 1)], old)
+        return [b.mul(old, y)]
+
+    fn = written(build, VECTOR, F64)
+    made = accumulate(fn)
+    stores = [s for s in walk(made.block) if isinstance(s, Store)]
+    assert len(stores) == {"nothing": 0, "a write": 2, "another place": 1}[between]
+    args = [np.array([1.0, 2.0, 3.0]), 4.0]
+    np.testing.assert_array_equal(outcome(made, args)[1], outcome(fn, args)[1])
 
 
 def test_an_update_whose_old_value_is_used_again_is_not():
@@ -341,6 +359,61 @@ def test_a_value_kept_twice_is_kept_once(apart):
     assert len(arrays) == (2 if apart else 1)
     args = [np.array([0.3, 1.2, 0.7, 2.0])]
     assert outcome(made, args)[0] == outcome(fn, args)[0]
+
+
+MATRIX = Array(F64, 2)
+UNLIKE = ["", "factor", "order", "more", "read between", "factor changed", "of each other"]
+
+
+def products_kept_twice(apart: str) -> Function:
+    """x @ y and a number added to an element of it in two arrays, which `apart` differ."""
+
+    def build(b, x, y):
+        two = [index(2), index(2)]
+        one, other = (b.alloc(two, MATRIX, zero=True, name=n) for n in ("one", "other"))
+        x_copy = b.alloc(two, MATRIX, zero=True, name="copy")
+        b.gemm(x_copy, x, y)
+        factors = (y, x) if apart == "order" else (x_copy if apart == "factor" else x, y)
+        corner = [index(0), index(1)]
+        seen = const(0.0)
+        b.gemm(one, x, y)
+        if apart == "factor changed":
+            b.store(x, corner, const(5.0))
+        if apart == "read between":
+            seen = b.load(other, corner)
+        b.gemm(other, *((one, y) if apart == "of each other" else factors))
+        b.accumulate(one, corner, b.load(x, corner))
+        b.accumulate(other, corner, const(1.0) if apart == "more" else b.load(x, corner))
+        return [seen, b.mul(b.load(one, corner), b.load(other, corner))]
+
+    return written(build, MATRIX, MATRIX)
+
+
+@pytest.mark.parametrize("apart", UNLIKE)
+def test_a_product_kept_twice_is_kept_once(apart):
+    fn = simplify(products_kept_twice(apart))
+    verify(fn)
+    made = twins(fn)
+    verify(made)
+    names = [s.result.name for s in walk(made.block) if isinstance(s, Alloc)]
+    assert ("other" in names) == bool(apart)
+    args = [np.array([[0.3, 1.2], [0.7, 2.0]]), np.array([[1.5, 0.2], [0.6, 1.0]])]
+    assert outcome(made, args)[:2] == outcome(fn, args)[:2]
+
+
+def test_arrays_made_of_arrays_that_are_alike_are_alike():
+    def build(b, x):
+        first, second = [index(0), index(0)], [index(0), index(1)]
+        made = [b.alloc([index(2), index(2)], MATRIX, zero=True, name=n) for n in "abcd"]
+        for product in made[:2]:
+            b.gemm(product, x, x)
+        for product, total in zip(made[:2], made[2:]):
+            b.accumulate(total, first, b.load(product, second))
+        return [b.mul(*(b.load(total, first) for total in made[2:]))]
+
+    made = twins(simplify(written(build, MATRIX)))
+    assert [s.result.name for s in walk(made.block) if isinstance(s, Alloc)] == ["a", "c"]
+    assert outcome(made, [np.array([[0.0, 1.5], [1.0, 0.5]])])[0] == 0.75**2
 
 
 def test_a_vector_in_its_own_shape_is_itself():
