@@ -81,8 +81,9 @@ class _Rewriter:
         choices = [(x, y)] if op == "sub" else [(x, y), (y, x)]
         for old, addend in choices:
             load = definition.get(old) if isinstance(old, Var) else None
-            once = isinstance(load, Load) and self.used[load.result] == 1
-            if once and self._there(load, stmt, before):
+            if not isinstance(load, Load) or self.used[load.result] != 1:
+                continue
+            if self._there(load, stmt, before):
                 value = addend
                 if op == "sub":
                     value = Var("t", addend.type)

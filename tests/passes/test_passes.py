@@ -12,9 +12,11 @@ from numbaflux.ir.interp import interpret
 from numbaflux.ir.nodes import (
     F64,
     I64,
+    TEXT,
     Accumulate,
     Alloc,
     Array,
+    Const,
     Function,
     Load,
     Prim,
@@ -28,6 +30,7 @@ from numbaflux.ir.walk import defs, walk
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.counters import counters
 from numbaflux.passes.dead import dead_code
+from numbaflux.passes.loops.overwrite import overwrite
 from numbaflux.passes.loops.twins import twins
 from numbaflux.passes.simplify import simplify
 from numbaflux.passes.storage import cheapest_cut
@@ -189,6 +192,57 @@ def test_an_update_whose_old_value_is_used_again_is_not():
 
     fn = accumulate(written(build, VECTOR, F64))
     assert not any(isinstance(s, Accumulate) for s in fn.block.stmts)
+
+
+# ---- overwrite ---------------------------------------------------------------------------------
+
+BETWEEN = ["nothing", "a read", "a view read", "a loop that reads", "a place read", "a raise"]
+
+
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize("between", BETWEEN)
+def test_what_is_written_again_unread_is_not_stored(between, added):
+    def build(b, x, y, k):
+        seen, at = const(0.0), [index(1)]
+        other = b.alloc([index(3)], VECTOR, zero=True)
+        b.store(x, at, y)
+        b.store(other, at, b.add(y, y))
+        if between == "a read":
+            seen = b.load(x, [k])
+        elif between == "a view read":
+            seen = b.load(b.view(x, Reshape((index(3),)), VECTOR), at)
+        elif between == "a loop that reads":
+            with b.for_(index(2), [const(0.0)]) as loop:
+                loop.yields = [b.add(*loop.carried, b.load(x, [k]))]
+            (seen,) = loop.results
+        elif between == "a place read":
+            seen = b.load(other, at)
+        elif between == "a raise":
+            b.raise_if(b.prim("gt", y, const(5.0)), ValueError, Const("large", TEXT))
+        (b.accumulate if added else b.store)(x, at, b.prim("sin", y))
+        return [b.mul(b.add(seen, y), b.load(other, [k]))]
+
+    fn = written(build, VECTOR, F64, I64)
+    made = overwrite(fn)
+    verify(made)
+    unseen = between in ("nothing", "a place read")
+    writes = [s for s in walk(made.block) if isinstance(s, Store | Accumulate)]
+    assert len(writes) == (2 if unseen else 3)
+    assert all(isinstance(s, Store) for s in writes) or not unseen
+    args = [np.array([1.0, 2.0, 3.0]), 4.0, 1]
+    for a, b in zip(outcome(made, args), outcome(fn, args), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_another_place_may_be_the_same():
+    def build(b, x, y, k):
+        b.store(x, [index(1)], y)
+        b.accumulate(x, [k], y)
+        b.accumulate(x, [index(1)], y)
+        return []
+
+    fn = written(build, VECTOR, F64, I64)
+    assert overwrite(fn) is fn
 
 
 # ---- storage -----------------------------------------------------------------------------------
