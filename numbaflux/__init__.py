@@ -16,7 +16,7 @@ from numbaflux.api.check import check_grads
 from numbaflux.api.checkpoint import checkpoint
 from numbaflux.api.custom import custom_jvp, custom_vjp, stop_gradient
 from numbaflux.api.dispatcher import source
-from numbaflux.api.memory import keep_memory
+from numbaflux.api.memory import begin_warm, keep_memory
 from numbaflux.api.options import FAST
 from numbaflux.api.public import (
     adjoint,
@@ -73,6 +73,8 @@ __all__ = [
     "value_and_grad",
     "vjp",
 ]
+
+begin_warm()
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -1,7 +1,8 @@
 """Convolutions in one and two dimensions, and their adjoints.
 
 An array is (channels, length, batch) or (channels, height, width, batch): with the batch
-innermost every loop runs over vectors, whatever the sizes of kernel, stride and image.
+innermost every loop runs over vectors, whatever the sizes of kernel, stride and image; with a
+stride of 1 a whole row of an image is one of them.
 
 >>> import numba, numpy as np
 >>> from numbaflux import nn
@@ -67,7 +68,8 @@ def conv(P, x, stride: Any = 1, padding: Any = 0, groups=1, out: Any = None):
     x (in_channels, height, width, batch) is taken to be zero outside; out has the height
     (height + 2 padding - kernel) // stride + 1, and such a width; for a kernel (length,) there are
     no j and v. `stride` and `padding` are one number, or (vertical, horizontal); `groups` is as in
-    `Conv`. Nothing is flipped. `out` may not be x.
+    `Conv`. Nothing is flipped. `out` is contiguous, and not x; an x that is
+    not contiguous is copied.
 
     Raises ValueError for channels or an `out` that do not fit, a kernel larger than the image, and
     a stride below 1.
@@ -83,14 +85,15 @@ def conv(P, x, stride: Any = 1, padding: Any = 0, groups=1, out: Any = None):
         if out is None:
             n = places(x.shape[1], P.W.shape[1], stride, padding)
             out = np.empty((P.b.shape[0], n, x.shape[2]), x.dtype)
-        _conv(P.W[:, None], P.b, x[:, None], (1, stride), (0, padding), groups, out[:, None])
+        image, into = _image(np.ascontiguousarray(x)), _image(out)
+        _conv(P.W[:, None], P.b, image, (1, stride), (0, padding), groups, into)
     else:
         strides, paddings = pair(stride), pair(padding)
         if out is None:
             h = places(x.shape[1], P.W.shape[1], strides[0], paddings[0])
             w = places(x.shape[2], P.W.shape[2], strides[1], paddings[1])
             out = np.empty((P.b.shape[0], h, w, x.shape[3]), x.dtype)
-        _conv(P.W, P.b, x, strides, paddings, groups, out)
+        _conv(P.W, P.b, np.ascontiguousarray(x), strides, paddings, groups, out)
     return out
 
 
@@ -112,15 +115,22 @@ def convtranspose(P, x, stride: Any = 1, padding: Any = 0, groups=1, out: Any = 
         if out is None:
             n = _reach(x.shape[1], P.W.shape[1], stride, padding)
             out = np.empty((P.b.shape[0], n, x.shape[2]), x.dtype)
-        _adjoint(P.W[:, None], P.b, x[:, None], (1, stride), (0, padding), groups, out[:, None])
+        image, into = _image(np.ascontiguousarray(x)), _image(out)
+        _adjoint(P.W[:, None], P.b, image, (1, stride), (0, padding), groups, into)
     else:
         strides, paddings = pair(stride), pair(padding)
         if out is None:
             h = _reach(x.shape[1], P.W.shape[1], strides[0], paddings[0])
             w = _reach(x.shape[2], P.W.shape[2], strides[1], paddings[1])
             out = np.empty((P.b.shape[0], h, w, x.shape[3]), x.dtype)
-        _adjoint(P.W, P.b, x, strides, paddings, groups, out)
+        _adjoint(P.W, P.b, np.ascontiguousarray(x), strides, paddings, groups, out)
     return out
+
+
+@njit(**FAST)
+def _image(x):
+    """An image of height 1."""
+    return x.reshape((x.shape[0], 1, x.shape[1], x.shape[2]))
 
 
 @njit(**FAST)
@@ -153,6 +163,7 @@ def _reach(size, kernel, stride, padding):
 
 @njit(**FAST)
 def _conv(W, b, x, strides, paddings, groups, out):
+    """Rows of images are vectors: one weight after the other goes along a row."""
     depth, height, width, outputs = W.shape
     h = places(x.shape[1], height, strides[0], paddings[0])
     w = places(x.shape[2], width, strides[1], paddings[1])
@@ -160,21 +171,20 @@ def _conv(W, b, x, strides, paddings, groups, out):
         raise ValueError("the channels of x are not those of the weights and groups")
     if out.shape != (outputs, h, w, x.shape[3]):
         raise ValueError("out has not the shape of the result")
+    inputs, results, batch = _rows(x), _rows(out), x.shape[3]
     for o in range(outputs):
-        first = o // (outputs // groups) * depth
+        c = o // (outputs // groups) * depth
         for i in range(h):
-            top = i * strides[0] - paddings[0]
-            for j in range(w):
-                left = j * strides[1] - paddings[1]
-                ys = out[o, i, j]
-                for k in range(ys.size):
-                    ys[k] = b[o]
-                for c in range(depth):
-                    for u in range(max(0, -top), min(height, x.shape[1] - top)):
-                        for v in range(max(0, -left), min(width, x.shape[2] - left)):
-                            xs, weight = x[first + c, top + u, left + v], W[c, u, v, o]
-                            for k in range(ys.size):
-                                ys[k] += weight * xs[k]
+            top, ys = i * strides[0] - paddings[0], results[o, i]
+            for k in range(ys.size):
+                ys[k] = b[o]
+            for d in range(depth):
+                for u in range(max(0, -top), min(height, x.shape[1] - top)):
+                    for v in range(width):
+                        first, n = _inside(v, x.shape[2], w, strides[1], paddings[1])
+                        left = first * strides[1] + v - paddings[1]
+                        xs = inputs[c + d, top + u, left * batch :]
+                        _add(W[d, u, v, o], xs, strides[1], ys[first * batch :], 1, n, batch)
 
 
 @njit(**FAST)
@@ -186,21 +196,44 @@ def _adjoint(W, b, x, strides, paddings, groups, out):
         raise ValueError("the channels of x are not those of the weights and groups")
     if out.shape != (b.shape[0], h, w, x.shape[3]):
         raise ValueError("out has not the shape of the result")
+    sources, results, batch = _rows(x), _rows(out), x.shape[3]
     for o in range(out.shape[0]):
         for i in range(h):
-            for j in range(w):
-                ys = out[o, i, j]
-                for k in range(ys.size):
-                    ys[k] = b[o]
+            ys = results[o, i]
+            for k in range(ys.size):
+                ys[k] = b[o]
     for c in range(inputs):
-        first = c // (inputs // groups) * depth
+        o = c // (inputs // groups) * depth
         for i in range(x.shape[1]):
-            top = i * strides[0] - paddings[0]
-            for j in range(x.shape[2]):
-                left, xs = j * strides[1] - paddings[1], x[c, i, j]
-                for o in range(depth):
-                    for u in range(max(0, -top), min(height, h - top)):
-                        for v in range(max(0, -left), min(width, w - left)):
-                            ys, weight = out[first + o, top + u, left + v], W[o, u, v, c]
-                            for k in range(ys.size):
-                                ys[k] += weight * xs[k]
+            top, xs = i * strides[0] - paddings[0], sources[c, i]
+            for d in range(depth):
+                for u in range(max(0, -top), min(height, h - top)):
+                    for v in range(width):
+                        first, n = _inside(v, w, x.shape[2], strides[1], paddings[1])
+                        left = first * strides[1] + v - paddings[1]
+                        ys = results[o + d, top + u, left * batch :]
+                        _add(W[d, u, v, c], xs[first * batch :], 1, ys, strides[1], n, batch)
+
+
+@njit(**FAST)
+def _rows(x):
+    """Each row of an image as a vector, the batch of a column after that of the last."""
+    return x.reshape((x.shape[0], x.shape[1], x.shape[2] * x.shape[3]))
+
+
+@njit(**FAST)
+def _inside(v, size, kernels, stride, padding):
+    """The first kernel in a row whose column v is on the image, and how many there are."""
+    first = max(0, (padding - v + stride - 1) // stride)
+    return first, max(0, min(kernels, (size - 1 + padding - v) // stride + 1) - first)
+
+
+@njit(**FAST)
+def _add(weight, xs, x_stride, ys, y_stride, n, batch):
+    """ys += weight xs for n columns of a batch, each so many columns after the last."""
+    together = x_stride == 1 and y_stride == 1
+    runs, length = (1, n * batch) if together else (n, batch)
+    for q in range(runs):
+        x_run, y_run = xs[q * x_stride * batch :], ys[q * y_stride * batch :]
+        for k in range(length):
+            y_run[k] += weight * x_run[k]

@@ -16,6 +16,7 @@ from numbaflux.passes.loops.hoist import hoist
 from numbaflux.passes.loops.late import late
 from numbaflux.passes.loops.order import order
 from numbaflux.passes.loops.outward import outward
+from numbaflux.passes.loops.overwrite import overwrite
 from numbaflux.passes.loops.promote import promote, promote_parallel
 from numbaflux.passes.loops.registers import registers
 from numbaflux.passes.loops.renew import renew
@@ -28,8 +29,8 @@ from numbaflux.passes.trim import trim
 
 # What makes derivatives fast, in this order; each does nothing where it does not apply.
 LOOP_PASSES = (
-    order, fuse, twins, contract, registers, gather, promote, promote_parallel, threads, chain,
-    skip, late, renew, afresh, unseen, assign, hoist,
+    order, fuse, twins, overwrite, contract, registers, gather, promote, promote_parallel, threads,
+    chain, skip, late, renew, afresh, unseen, assign, hoist,
 )  # fmt: skip
 THREADED = (promote_parallel, threads)  # what becomes of parallel loops
 

@@ -1,6 +1,6 @@
 """`a[i] = a[i] + v` is `a[i] += v`: nothing of it is needed in reverse.
 
-So is an atomic addition whose result nobody uses.
+So is an atomic addition whose result nobody uses, and `a[i] = a[i]` is nothing.
 
 Only where the loaded value is used for nothing else and nothing comes between that may write `a`.
 """
@@ -52,6 +52,8 @@ class _Rewriter:
             stmt = map_regions(stmt, self.block)
             if isinstance(stmt, Store) and not isinstance(stmt.value.type, Array):
                 stmt = self.store(stmt, stmts)
+                if stmt is None:
+                    continue
             elif isinstance(stmt, Atomic) and not self.used[stmt.result]:
                 stmt = self.atomic(stmt, stmts)
             stmts.append(stmt)
@@ -66,10 +68,12 @@ class _Rewriter:
             before.append(Prim(value, "neg", stmt.args, stmt.loc))
         return Accumulate(stmt.array, stmt.index, value, stmt.loc, True)
 
-    def store(self, stmt: Store, before: list[Stmt]) -> Store | Accumulate:
+    def store(self, stmt: Store, before: list[Stmt]) -> Store | Accumulate | None:
         """The store, or the Accumulate it is, given the statements of its block before it."""
         definition = {r: s for s in before if isinstance(s, Prim | Load) for r in (s.result,)}
         match definition.get(stmt.value) if isinstance(stmt.value, Var) else None:
+            case Load() as load if self._there(load, stmt, before):
+                return None
             case Prim(result=r, op="add" | "sub" as op, args=(x, y)) if self.used[r] == 1:
                 pass
             case _:
@@ -77,7 +81,9 @@ class _Rewriter:
         choices = [(x, y)] if op == "sub" else [(x, y), (y, x)]
         for old, addend in choices:
             load = definition.get(old) if isinstance(old, Var) else None
-            if isinstance(load, Load) and self._updates(load, stmt, before):
+            if not isinstance(load, Load) or self.used[load.result] != 1:
+                continue
+            if self._there(load, stmt, before):
                 value = addend
                 if op == "sub":
                     value = Var("t", addend.type)
@@ -85,11 +91,9 @@ class _Rewriter:
                 return Accumulate(stmt.array, stmt.index, value, stmt.loc)
         return stmt
 
-    def _updates(self, load: Load, store: Store, before: list[Stmt]) -> bool:
-        """Whether `store` writes what `load` has read, and nobody else sees or changes it."""
-        if self.used[load.result] != 1 or load.array is not store.array:
-            return False
-        if load.index != store.index:
+    def _there(self, load: Load, store: Store, before: list[Stmt]) -> bool:
+        """Whether `store` writes what `load` has read, and nobody sees or changes it between."""
+        if load.array is not store.array or load.index != store.index:
             return False
         between = before[before.index(load) + 1 :]
         return not any(

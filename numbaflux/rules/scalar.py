@@ -110,8 +110,8 @@ for _twin, _op in PLAIN.items():
     RULES.setdefault(_twin, RULES[_op])
 
 # Of neural networks.
-rule("sigmoid", lambda x, r: r * sigmoid(-x))
-rule("softplus", lambda x, r: sigmoid(x))
+rule("sigmoid", lambda x, r, other: r * other, beside=lambda x: sigmoid(-x))
+rule("softplus", lambda x, r, slope: slope, beside=sigmoid)
 
 # Piecewise constant, or not a number with a derivative.
 zero("sign", "floor", "ceil", "trunc", "rint", "floordiv")

@@ -11,6 +11,10 @@ where it is false, so a nan or inf on the other side stays there.
 note [Guard]  A partial may be infinite where the function is finite (sqrt at 0).  `guard` makes
 0 * inf zero: a cotangent of zero says that nobody depends on this value.  It is a primitive of
 its own (`gmul`), not a select, since a select would be wrong one derivative later.
+
+note [Beside]  `beside` is a function of the arguments that costs little where the primitive is
+computed and much anywhere else.  The partials have it as their last argument, after `r`, and the
+reverse sweep has it from the forward sweep.
 """
 
 from __future__ import annotations
@@ -101,15 +105,24 @@ class Rule:
 
     partials: tuple[Partial | None, ...]
     guard: bool = False
+    beside: Callable[..., Sym] | None = None
 
 
 RULES: dict[str, Rule] = {}
 
 
-def rule(op: str, *partials: Partial | None, guard: bool = False) -> None:
-    """Set the partials of a primitive. `guard`: they may be infinite. note [Guard]"""
+def rule(
+    op: str,
+    *partials: Partial | None,
+    guard: bool = False,
+    beside: Callable[..., Sym] | None = None,
+) -> None:
+    """Set the partials of a primitive.
+
+    `guard`: they may be infinite. note [Guard]  `beside`: what they are given. note [Beside]
+    """
     assert op not in RULES, op
-    RULES[op] = Rule(partials, guard)
+    RULES[op] = Rule(partials, guard, beside)
 
 
 def zero(*ops: str) -> None:
@@ -124,20 +137,31 @@ def has_partial(op: str, i: int) -> bool:
     return i < len(partials) and partials[i] is not None
 
 
-def partial_of(op: str, i: int, args: list[Sym], result: Sym, type: Type) -> Atom:
-    """∂op/∂args[i], a number of that type or a truth."""
+def companion(op: str, args: list[Sym]) -> Sym | None:
+    """What is computed beside a primitive, if anything. note [Beside]"""
+    beside = RULES[op].beside
+    return None if beside is None else beside(*args)
+
+
+def partial_of(
+    op: str, i: int, args: list[Sym], result: Sym, type: Type, beside: Sym | None = None
+) -> Atom:
+    """∂op/∂args[i], a number of that type or a truth. `beside`: the companion, if it is there."""
     partial = RULES[op].partials[i]
     assert partial is not None, (op, i)
-    return _atom(partial(*args, result), type)
+    beside = beside or companion(op, args)
+    return _atom(partial(*args, result, *([beside] if beside else [])), type)
 
 
-def contribution(b: Builder, op: str, i: int, d: Atom, args: list[Sym], result: Sym) -> Atom:
+def contribution(
+    b: Builder, op: str, i: int, d: Atom, args: list[Sym], result: Sym, beside: Sym | None = None
+) -> Atom:
     """(∂op/∂args[i]) * d, which serves both modes.
 
     Takes `d` in the type of the result, gives the contribution in that type.
     """
     rule = RULES[op]
-    atom = partial_of(op, i, args, result, d.type)
+    atom = partial_of(op, i, args, result, d.type, beside)
     if atom.type == BOOL:
         return b.select(atom, d, const(0, d.type))
     if isinstance(atom, Const) and atom.value in (1, -1):

@@ -53,10 +53,12 @@ from numbaflux.passes.loops.induction import induction
 from numbaflux.passes.loops.outward import outward
 from numbaflux.passes.loops.registers import registers
 from numbaflux.passes.loops.sink import sink
+from numbaflux.passes.loops.twins import twins
 from numbaflux.passes.loops.unroll import unroll
 from numbaflux.passes.simplify import simplify
 from numbaflux.rules.table import Sym, contribution, has_partial
 from numbaflux.transforms import at_once, calls, checkpoint, custom, rewind
+from numbaflux.transforms.beside import accompany
 from numbaflux.transforms.kernels import replay
 from numbaflux.transforms.kernels.rules import reverse_extremum, reverse_shuffle
 from numbaflux.transforms.memory import (
@@ -131,7 +133,7 @@ def sweeps(
     """
     wrt = tuple(wrt)
     fn = simplify(fn) if fn.kernel else _written_out(simplify(fn))
-    fn = accumulate(simplify(induction(fn)))
+    fn = twins(accumulate(simplify(induction(fn))))
     fn = fn if fn.kernel else anew(sink(outward(fn)))
     which = range(len(fn.results)) if of is None else of
     outputs = [fn.results[i] for i in which if fn.results[i].type.is_float]
@@ -196,13 +198,14 @@ def _seed(a: Atom) -> Var:
 class Given:
     """What was prepared in the forward sweep, by statement.
 
-    `factors` of matrix products, `outputs` of calls with a rule of the user's, `arguments` of
-    calls, `checkpointed` loops by their counter, what is `pulled` back already by the first result
-    of the statement that does it; `strangers`: shadows of what is not
-    differentiated; `repeated`: the reverse sweep runs several times and must leave all that it
-    reads, and the function's own shadows, as they were.
+    `companions` of primitives by their results, `factors` of matrix products, `outputs` of calls
+    with a rule of the user's, `arguments` of calls, `checkpointed` loops by their counter, what is
+    `pulled` back already by the first result of the statement that does it; `strangers`: shadows of
+    what is not differentiated; `repeated`: the reverse sweep runs several times and must leave all
+    that it reads, and the function's own shadows, as they were.
     """
 
+    companions: Mapping[Var, Atom]
     factors: Mapping[Gemm, tuple[Atom, Atom]]
     outputs: Mapping[Custom, int]
     arguments: Mapping[Call, tuple[Atom, ...]]
@@ -241,7 +244,9 @@ def _prepared(
     apart = (*fn.apart, frozenset(shadows.values()))
     twinned = replace(fn, block=replace(rewritten.fn.block, params=params), apart=apart)
     after("duplicate", twinned)
+    accompanied = accompany(twinned, active)
     given = Given(
+        accompanied.of,
         factors.factors,
         opened.outputs,
         kept.args,
@@ -250,7 +255,7 @@ def _prepared(
         twins.strangers,
         repeated,
     )
-    return _Prepared(twinned, active, twins.shadows, given)
+    return _Prepared(accompanied.fn, active, twins.shadows, given)
 
 
 class Reverse:
@@ -365,9 +370,11 @@ class Reverse:
         need = self.values.need
         args = [Sym(self.b, lambda a=a: need(a)) for a in stmt.args]
         result = Sym(self.b, lambda: need(stmt.result))
+        known = self.given.companions.get(stmt.result)
+        beside = None if known is None else Sym(self.b, lambda: need(known))
         for i, a in enumerate(stmt.args):
             if a in self.active and has_partial(stmt.op, i):
-                self.contribute(a, contribution(self.b, stmt.op, i, d, args, result))
+                self.contribute(a, contribution(self.b, stmt.op, i, d, args, result, beside))
 
     def gemm(self, stmt: Gemm, d_out: Atom) -> None:
         a, b = self.given.factors[stmt]

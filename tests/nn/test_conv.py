@@ -162,13 +162,15 @@ def test_globalpool():
     np.testing.assert_allclose(nn.globalpool(x[:, 0]), x[:, 0].mean(1), rtol=1e-13)
 
 
-def test_images_with_the_batch_outermost_are_read_where_they_are():
+def test_images_with_the_batch_outermost():
     W, b, out = RNG.normal(size=(4, 2, 2, 6)), RNG.normal(size=6), np.full((6, 4, 5, 3), np.nan)
     x = np.moveaxis(RNG.normal(size=(3, 4, 5, 6)), 0, 3)
     nn.conv(Weights(W, b), x, 1, 0, 1, out)
     np.testing.assert_allclose(out, conv_by_numpy(W, b, x, 1, 0, 1), rtol=1e-12, atol=1e-14)
     with pytest.raises(ValueError, match="out"):
         nn.conv(Weights(W, b), x, 1, 0, 1, out[:, 1:].copy())
+    with pytest.raises(numba.TypingError, match="contiguous"):
+        nn.conv(Weights(W, b), x, 1, 0, 1, np.empty((6, 4, 5, 6))[..., ::2])
 
 
 ONE, GROUPED = np.ones((2, 3, 4)), np.ones((1, 3, 4))

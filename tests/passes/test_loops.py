@@ -194,6 +194,21 @@ def test_stencils_are_gathered(name):
         assert len({id(s.array) for s in updates}) == len(updates)
 
 
+@pytest.mark.parametrize(("trips", "gathered"), [(39, False), (40, False), (41, True)])
+def test_parts_of_an_array_are_not_gathered(trips, gathered):
+    """No element gets both updates where the loop is no longer than they are apart."""
+
+    def f(u):
+        v = np.zeros(u.size)
+        for i in range(trips):
+            v[i] = u[i] * u[i + 40]
+        return np.sum(v * v)
+
+    args = (RNG.random(81),)
+    assert any(isinstance(s, If) for s in walk(gradient(f, *args).block)) == gathered
+    check_transforms(read(f, *args), list(args), order=2)
+
+
 def test_sums_over_another_axis_are_not_gathered():
     def f(u):
         total = 0.0

@@ -13,13 +13,16 @@ from numbaflux.ir.interp import interpret
 from numbaflux.ir.nodes import (
     F64,
     I64,
+    TEXT,
     Accumulate,
     Alloc,
     Array,
+    Const,
     Function,
     Load,
     Prim,
     Reshape,
+    Store,
     Var,
     View,
     While,
@@ -30,6 +33,7 @@ from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.counters import counters
 from numbaflux.passes.dead import dead_code
 from numbaflux.passes.exits import exits
+from numbaflux.passes.loops.overwrite import overwrite
 from numbaflux.passes.loops.twins import twins
 from numbaflux.passes.simplify import simplify
 from numbaflux.passes.storage import cheapest_cut
@@ -246,6 +250,23 @@ def test_an_update_is_recognised(swapped):
     assert isinstance(stmt, Accumulate)
 
 
+@pytest.mark.parametrize("between", ["nothing", "a write", "another place"])
+def test_what_is_stored_where_it_was_read_is_not_stored(between):
+    def build(b, x, y):
+        old = b.load(x, [index(1)])
+        if between == "a write":
+            b.store(x, [index(1)], y)
+        b.store(x, [index(2 if between == "another place" else 1)], old)
+        return [b.mul(old, y)]
+
+    fn = written(build, VECTOR, F64)
+    made = accumulate(fn)
+    stores = [s for s in walk(made.block) if isinstance(s, Store)]
+    assert len(stores) == {"nothing": 0, "a write": 2, "another place": 1}[between]
+    args = [np.array([1.0, 2.0, 3.0]), 4.0]
+    np.testing.assert_array_equal(outcome(made, args)[1], outcome(fn, args)[1])
+
+
 def test_an_update_whose_old_value_is_used_again_is_not():
     def build(b, a, x):
         old = b.load(a, [index(0)])
@@ -254,6 +275,57 @@ def test_an_update_whose_old_value_is_used_again_is_not():
 
     fn = accumulate(written(build, VECTOR, F64))
     assert not any(isinstance(s, Accumulate) for s in fn.block.stmts)
+
+
+# ---- overwrite ---------------------------------------------------------------------------------
+
+BETWEEN = ["nothing", "a read", "a view read", "a loop that reads", "a place read", "a raise"]
+
+
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize("between", BETWEEN)
+def test_what_is_written_again_unread_is_not_stored(between, added):
+    def build(b, x, y, k):
+        seen, at = const(0.0), [index(1)]
+        other = b.alloc([index(3)], VECTOR, zero=True)
+        b.store(x, at, y)
+        b.store(other, at, b.add(y, y))
+        if between == "a read":
+            seen = b.load(x, [k])
+        elif between == "a view read":
+            seen = b.load(b.view(x, Reshape((index(3),)), VECTOR), at)
+        elif between == "a loop that reads":
+            with b.for_(index(2), [const(0.0)]) as loop:
+                loop.yields = [b.add(*loop.carried, b.load(x, [k]))]
+            (seen,) = loop.results
+        elif between == "a place read":
+            seen = b.load(other, at)
+        elif between == "a raise":
+            b.raise_if(b.prim("gt", y, const(5.0)), ValueError, Const("large", TEXT))
+        (b.accumulate if added else b.store)(x, at, b.prim("sin", y))
+        return [b.mul(b.add(seen, y), b.load(other, [k]))]
+
+    fn = written(build, VECTOR, F64, I64)
+    made = overwrite(fn)
+    verify(made)
+    unseen = between in ("nothing", "a place read")
+    writes = [s for s in walk(made.block) if isinstance(s, Store | Accumulate)]
+    assert len(writes) == (2 if unseen else 3)
+    assert all(isinstance(s, Store) for s in writes) or not unseen
+    args = [np.array([1.0, 2.0, 3.0]), 4.0, 1]
+    for a, b in zip(outcome(made, args), outcome(fn, args), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_another_place_may_be_the_same():
+    def build(b, x, y, k):
+        b.store(x, [index(1)], y)
+        b.accumulate(x, [k], y)
+        b.accumulate(x, [index(1)], y)
+        return []
+
+    fn = written(build, VECTOR, F64, I64)
+    assert overwrite(fn) is fn
 
 
 # ---- storage -----------------------------------------------------------------------------------
@@ -424,6 +496,61 @@ def test_a_value_kept_twice_is_kept_once(apart):
     assert len(arrays) == (2 if apart else 1)
     args = [np.array([0.3, 1.2, 0.7, 2.0])]
     assert outcome(made, args)[0] == outcome(fn, args)[0]
+
+
+MATRIX = Array(F64, 2)
+UNLIKE = ["", "factor", "order", "more", "read between", "factor changed", "of each other"]
+
+
+def products_kept_twice(apart: str) -> Function:
+    """x @ y and a number added to an element of it in two arrays, which `apart` differ."""
+
+    def build(b, x, y):
+        two = [index(2), index(2)]
+        one, other = (b.alloc(two, MATRIX, zero=True, name=n) for n in ("one", "other"))
+        x_copy = b.alloc(two, MATRIX, zero=True, name="copy")
+        b.gemm(x_copy, x, y)
+        factors = (y, x) if apart == "order" else (x_copy if apart == "factor" else x, y)
+        corner = [index(0), index(1)]
+        seen = const(0.0)
+        b.gemm(one, x, y)
+        if apart == "factor changed":
+            b.store(x, corner, const(5.0))
+        if apart == "read between":
+            seen = b.load(other, corner)
+        b.gemm(other, *((one, y) if apart == "of each other" else factors))
+        b.accumulate(one, corner, b.load(x, corner))
+        b.accumulate(other, corner, const(1.0) if apart == "more" else b.load(x, corner))
+        return [seen, b.mul(b.load(one, corner), b.load(other, corner))]
+
+    return written(build, MATRIX, MATRIX)
+
+
+@pytest.mark.parametrize("apart", UNLIKE)
+def test_a_product_kept_twice_is_kept_once(apart):
+    fn = simplify(products_kept_twice(apart))
+    verify(fn)
+    made = twins(fn)
+    verify(made)
+    names = [s.result.name for s in walk(made.block) if isinstance(s, Alloc)]
+    assert ("other" in names) == bool(apart)
+    args = [np.array([[0.3, 1.2], [0.7, 2.0]]), np.array([[1.5, 0.2], [0.6, 1.0]])]
+    assert outcome(made, args)[:2] == outcome(fn, args)[:2]
+
+
+def test_arrays_made_of_arrays_that_are_alike_are_alike():
+    def build(b, x):
+        first, second = [index(0), index(0)], [index(0), index(1)]
+        made = [b.alloc([index(2), index(2)], MATRIX, zero=True, name=n) for n in "abcd"]
+        for product in made[:2]:
+            b.gemm(product, x, x)
+        for product, total in zip(made[:2], made[2:]):
+            b.accumulate(total, first, b.load(product, second))
+        return [b.mul(*(b.load(total, first) for total in made[2:]))]
+
+    made = twins(simplify(written(build, MATRIX)))
+    assert [s.result.name for s in walk(made.block) if isinstance(s, Alloc)] == ["a", "c"]
+    assert outcome(made, [np.array([[0.0, 1.5], [1.0, 0.5]])])[0] == 0.75**2
 
 
 def test_a_vector_in_its_own_shape_is_itself():

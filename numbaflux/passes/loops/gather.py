@@ -98,6 +98,11 @@ class _Plan:
     def high(self, d: int) -> int:
         return max(u.offset[d] for u in self.updates)
 
+    def apart(self) -> bool:
+        """Whether no element gets all updates, since they are further apart than loops are long."""
+        longest = (n.get(ONE, 0) if n.keys() <= {ONE} else float("inf") for n in self.counts)
+        return any(self.high(d) - self.low(d) >= n for d, n in enumerate(longest))
+
 
 class _Gatherer:
     def __init__(self, fn: Function) -> None:
@@ -156,7 +161,9 @@ class _Gatherer:
             found.append(_Update(s, parts[2]))
         plan = _Plan(nest, array, base, axes, counts, tuple(found))
         several = len({u.offset for u in found}) > 1
-        return plan if several and all(self.again(nest, u) for u in found) else None
+        if not several or plan.apart():
+            return None
+        return plan if all(self.again(nest, u) for u in found) else None
 
     def split(
         self, nest: _Nest, at: tuple[Form, ...]
