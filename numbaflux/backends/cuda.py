@@ -65,7 +65,13 @@ FORMS = {
     "fmod": "math.fmod({0}, {1})",
     "fmin": "min({0}, {1})",
     "fmax": "max({0}, {1})",
+    "popc": "np.uint64(cuda.popc({0}))",
+    "clz": "np.uint64(cuda.clz({0}))",
+    "ffs": "np.uint64(cuda.ffs({0}))",
+    "brev": "cuda.brev({0})",
 }  # primitives that CUDA knows by another name
+WIDER = ("floor", "ceil", "trunc")  # numba-cuda-mlir makes float64 of float32
+BITS = {"float32": ("int32", "int_as_float"), "float64": ("int64", "longlong_as_double")}
 FOREIGN = ("runtime.", "vecmath.", "lanes.", "np.")  # modules that are not there on a GPU
 I32 = Scalar("int32")
 WHOLE_WARP = "0xFFFFFFFF"
@@ -134,7 +140,7 @@ class _Launchable:
                 self.env[result] = EXPANSIONS[op](b, *args)
             case Prim(op=op) if op in PLAIN:
                 b.append(replace(stmt, op=PLAIN[op]))
-            case Prim(op=op) if FORMS.get(op, OPS[op].form).startswith(FOREIGN):
+            case Prim(op=op) if op not in FORMS and OPS[op].form.startswith(FOREIGN):
                 _refuse(f"`{op}`", stmt)
             case Extern(routine=routine, args=args) if routine in VOTES:
                 counted = routine.startswith("sync")  # CUDA asks for an integer there
@@ -317,7 +323,9 @@ class _KernelExpressions(Expressions):
         if op == "ipow" and not isinstance(args[1], Const):  # float32 ** int64 is float64
             return self.fit("math.pow({0}, np.int32({1}))", args, [0, 0])
         if op in FORMS:
-            return self.fit(FORMS[op], args, [0] * len(args))
+            narrow = op in WIDER and args[0].type == Scalar("float32")
+            form = f"np.float32({FORMS[op]})" if narrow else FORMS[op]
+            return self.fit(form, args, [0] * len(args))
         return super()._infix(op, args)
 
 
@@ -349,6 +357,10 @@ class _KernelWriter(Writer):
         where = places(n, 1)
         where = where if n == 1 else f"({where})"
         call = f"cuda.atomic.{op}({{0}}, {where}, {places(len(args), n + 1)})"
+        if op == "exch" and array_of(array).is_float:  # of integers alone: the bits of 0.0 are 0
+            integer, as_float = BITS[str(array_of(array).element)]
+            bits = f"cuda.atomic.exch({{0}}.view(np.{integer}), {where}, np.{integer}(0))"
+            call, args = f"cuda.libdevice.{as_float}({bits})", ()
         if result is not None and self.counts[result]:
             call = f"{self.names[result]} = {call}"
         self._put(call, (array, *index, *args))
