@@ -8,6 +8,8 @@ note [Flat]  A kernel takes the leaves of its arguments one after the other: the
 note [Dynamic]  All dynamic shared arrays of a CUDA kernel begin at one address.  Here every one has
 memory of its own: the launch asks for as many times the bytes as there are arrays, and each but
 the first begins where the one before it ends, rounded up to 8 bytes.
+note [Reshaped]  No array is reshaped: an element of one in another shape is an element of the array
+itself.  `P.l1.W[i, j]` is `W[i * 16 + j]`, W being the part of the vector.
 note [Narrow]  What one writes must not make float64 of float32: literals carry their type, and
 only functions are called whose result has the width of their argument.
 """
@@ -16,12 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 
 from numbaflux.backends.cpu import Module, Source
 from numbaflux.backends.expressions import CALL, Expressions, Piece, dtype_name
 from numbaflux.backends.writer import Writer, places
 from numbaflux.errors import UnsupportedError
-from numbaflux.ir.build import Builder, array_of, const, index, zero_of
+from numbaflux.ir.build import Builder, array_of, const, index, without_tail, zero_of
 from numbaflux.ir.nodes import (
     I64,
     Accumulate,
@@ -35,6 +38,7 @@ from numbaflux.ir.nodes import (
     Extern,
     Gemm,
     Index,
+    Item,
     Load,
     Prim,
     Reshape,
@@ -61,7 +65,13 @@ FORMS = {
     "fmod": "math.fmod({0}, {1})",
     "fmin": "min({0}, {1})",
     "fmax": "max({0}, {1})",
+    "popc": "np.uint64(cuda.popc({0}))",
+    "clz": "np.uint64(cuda.clz({0}))",
+    "ffs": "np.uint64(cuda.ffs({0}))",
+    "brev": "cuda.brev({0})",
 }  # primitives that CUDA knows by another name
+WIDER = ("floor", "ceil", "trunc")  # numba-cuda-mlir makes float64 of float32
+BITS = {"float32": ("int32", "int_as_float"), "float64": ("int64", "longlong_as_double")}
 FOREIGN = ("runtime.", "vecmath.", "lanes.", "np.")  # modules that are not there on a GPU
 I32 = Scalar("int32")
 WHOLE_WARP = "0xFFFFFFFF"
@@ -104,6 +114,7 @@ class _Launchable:
         self.env: dict[Var, Atom] = {}
         self.dynamic = 0  # arrays so far
         self.flat: dict[Atom, Atom] = {}  # arrays that are another one in one dimension
+        self.folded: dict[Atom, tuple[Atom, tuple[Atom, ...]]] = {}  # vectors under a shape
         self.shapes: dict[Atom, tuple[Atom, ...]] = {}  # of arrays made here
 
     def run(self) -> Program:
@@ -129,7 +140,7 @@ class _Launchable:
                 self.env[result] = EXPANSIONS[op](b, *args)
             case Prim(op=op) if op in PLAIN:
                 b.append(replace(stmt, op=PLAIN[op]))
-            case Prim(op=op) if FORMS.get(op, OPS[op].form).startswith(FOREIGN):
+            case Prim(op=op) if op not in FORMS and OPS[op].form.startswith(FOREIGN):
                 _refuse(f"`{op}`", stmt)
             case Extern(routine=routine, args=args) if routine in VOTES:
                 counted = routine.startswith("sync")  # CUDA asks for an integer there
@@ -144,21 +155,53 @@ class _Launchable:
                 _refuse("a matrix product", stmt)
             case Alloc(space="dynamic"):
                 self.dynamic_array(b, stmt)
-            case View(result, base, Reshape(shape)) if len(shape) == 1:
-                self.flat[result] = base
-            case View(how=Reshape()):
-                _refuse("a reshaped array", stmt)
+            case View(how=Reshape(shape)):
+                self.reshaped(stmt, shape)
+            case View(how=Index(items)) if stmt.base in self.folded:
+                self.row(b, stmt, without_tail(items))
             case Load() | Store() | Accumulate() | Atomic() if stmt.array in self.flat:
                 base = self.flat[stmt.array]
                 place = self.unraveled(b, base, stmt.index[0])
                 b.append(replace(stmt, array=base, index=place))
+            case Load() | Store() | Accumulate() | Atomic() if stmt.array in self.folded:
+                base, shape = self.folded[stmt.array]
+                b.append(replace(stmt, array=base, index=(_raveled(b, shape, stmt.index),)))
             case _:
                 if isinstance(stmt, Alloc):
                     self.shapes[stmt.result] = stmt.shape
                 for a in uses(stmt):
-                    if a in self.flat:
+                    if a in self.flat or a in self.folded:
                         _refuse("a view of a reshaped array", stmt)
                 b.append(stmt)
+
+    def reshaped(self, stmt: View, shape: tuple[Atom, ...]) -> None:
+        """Elements of it become elements of the array itself. note [Reshaped]"""
+        base = self.env.get(stmt.base, stmt.base) if isinstance(stmt.base, Var) else stmt.base
+        array, _ = self.folded.get(base, (base, ()))
+        if base in self.flat or array_of(array).ndim > 1:
+            if len(shape) > 1:
+                _refuse("a reshaped array of several dimensions", stmt)
+            self.flat[stmt.result] = self.flat.get(base, base)
+        elif len(shape) == 1:
+            self.env[stmt.result] = array
+        else:
+            self.folded[stmt.result] = array, shape
+
+    def row(self, b: Builder, stmt: View, items: Sequence[Item]) -> None:
+        """rows[i], where `rows` is a vector under a shape, is a part of the vector."""
+        vector, shape = self.folded[stmt.base]
+        place = [i for i in items if i is not None and not isinstance(i, Slice)]
+        if len(place) < len(items):
+            _refuse("columns of a reshaped array", stmt)
+        rest = shape[len(items) :]
+        size = reduce(b.mul, rest)
+        start = b.mul(_raveled(b, shape, place), size)
+        how = Index((Slice(start, b.add(start, size)),))
+        if len(rest) == 1:
+            b.append(replace(stmt, base=vector, how=how))
+        else:
+            part = b.view(vector, how, array_of(vector), stmt.result.name)
+            self.folded[stmt.result] = part, rest
 
     def unraveled(self, b: Builder, array: Atom, place: Atom) -> tuple[Atom, ...]:
         """The index of a place that is counted from the first element on."""
@@ -185,6 +228,15 @@ class _Launchable:
         b.append(replace(stmt, result=whole, shape=(stop,)))
         made = b.view(whole, Index((Slice(start, stop),)), whole.type, stmt.result.name)
         self.env[stmt.result] = made
+
+
+def _raveled(b: Builder, shape: tuple[Atom, ...], place: Sequence[Atom]) -> Atom:
+    """Where in C order a place is; a negative index counts from the end."""
+    found: Atom = index(0)
+    for size, i in zip(shape, place):
+        inside = b.select(b.prim("lt", i, index(0)), b.add(i, size), i)
+        found = b.add(b.mul(found, size), inside)
+    return found
 
 
 def _refuse(what: str, stmt: Stmt) -> None:
@@ -271,7 +323,9 @@ class _KernelExpressions(Expressions):
         if op == "ipow" and not isinstance(args[1], Const):  # float32 ** int64 is float64
             return self.fit("math.pow({0}, np.int32({1}))", args, [0, 0])
         if op in FORMS:
-            return self.fit(FORMS[op], args, [0] * len(args))
+            narrow = op in WIDER and args[0].type == Scalar("float32")
+            form = f"np.float32({FORMS[op]})" if narrow else FORMS[op]
+            return self.fit(form, args, [0] * len(args))
         return super()._infix(op, args)
 
 
@@ -303,6 +357,10 @@ class _KernelWriter(Writer):
         where = places(n, 1)
         where = where if n == 1 else f"({where})"
         call = f"cuda.atomic.{op}({{0}}, {where}, {places(len(args), n + 1)})"
+        if op == "exch" and array_of(array).is_float:  # of integers alone: the bits of 0.0 are 0
+            integer, as_float = BITS[str(array_of(array).element)]
+            bits = f"cuda.atomic.exch({{0}}.view(np.{integer}), {where}, np.{integer}(0))"
+            call, args = f"cuda.libdevice.{as_float}({bits})", ()
         if result is not None and self.counts[result]:
             call = f"{self.names[result]} = {call}"
         self._put(call, (array, *index, *args))

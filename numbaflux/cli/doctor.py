@@ -11,7 +11,9 @@ from typing import Any
 import llvmlite.binding as llvm
 import numba
 
-PACKAGES = ("numbaflux", "numba", "llvmlite", "numpy", "scipy", "numba-cuda")
+PACKAGES = (
+    "numbaflux", "numba", "llvmlite", "numpy", "scipy", "numba-cuda", "numba-cuda-mlir",
+)  # fmt: skip
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512dq", "neon", "sve", "sve2")
 
 

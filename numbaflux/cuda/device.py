@@ -39,6 +39,7 @@ from numbaflux.passes.kernels.trips import bounds, launched, trips
 from numbaflux.passes.loops.order import order
 from numbaflux.passes.simplify import simplify
 
+MLIR = "numba_cuda_mlir"  # one of the packages. note [Compilers]
 OPTIONS = ("fastmath",)  # of the user's kernel, that its derivatives take over
 BLOCK = 256  # threads, for what a machine does itself
 
@@ -185,7 +186,7 @@ def compiler_of(made: Any) -> str:
     note [Compilers]
     """
     package = type(made).__module__.split(".")[0]
-    return package if package == "numba_cuda_mlir" else "numba"
+    return package if package == MLIR else "numba"
 
 
 def options_of(dispatcher: Any) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from numbaflux.ir.walk import walk
 from numbaflux.passes.accumulate import accumulate
 from numbaflux.passes.kernels.indices import indices
 from numbaflux.passes.kernels.owner import Known
+from numbaflux.passes.kernels.private import private
 from numbaflux.passes.kernels.trips import counted, sized, sizes
 from numbaflux.passes.simplify import simplify
 from numbaflux.transforms.kernels import launches
@@ -134,7 +135,7 @@ def launched(kernel: Any, arg_types: Types, known: Known) -> Launched:
     if isinstance(kernel, KernelDerivative):
         return kernel.launched(arg_types, known)
     program = frontend.read_kernel(kernel, arg_types, known.block)
-    fn = simplify(sized(sizes(indices(program.function)), known.block))
+    fn = private(simplify(sized(sizes(indices(program.function)), known.block)))
     return Launched(replace(program, function=accumulate(simplify(counted(fn)))))
 
 

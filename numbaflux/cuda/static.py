@@ -1,6 +1,7 @@
 """What a kernel is on a GPU, found out without one: PTX, ptxas, nvdisasm.
 
-Needs numba-cuda, libNVVM and NVRTC, ptxas and nvdisasm: `pip install numbaflux[cuda]`.
+Needs numba-cuda or numba-cuda-mlir, whichever the kernel is of, libNVVM and NVRTC, ptxas and
+nvdisasm: `pip install numbaflux[cuda]`, or `numbaflux[cuda-mlir]`.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ import subprocess
 import sysconfig
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from numbaflux.backends.cpu import numba_type
-from numbaflux.cuda.device import OPTIONS, DeviceKernel, NoCudaError
+from numbaflux.cuda.device import MLIR, DeviceKernel, NoCudaError, compiler_of, options_of
 
 CAPABILITY = (9, 0)  # of the GPU to compile for: an H100's
 LAYOUTS = ("nvidia/cu13/bin", "nvidia/cuda_nvcc/bin", "nvidia/cuda_nvdisasm/bin")  # of the wheels
@@ -63,23 +66,17 @@ def together(kernels: Sequence[Static]) -> Static:
 
 
 def analyse(kernel: DeviceKernel, capability: tuple[int, int] = CAPABILITY) -> Static:
-    """Compile a derivative's kernel as far as machine code, and count.
+    """Compile a derivative's kernel as far as machine code, by its own compiler, and count.
 
     Raises NoCudaError if a tool for that is not installed.
     """
     types = ", ".join(numba_type(p.type) for p in kernel.program.function.params)
-    dispatcher = kernel.dispatcher
-    return counted(dispatcher.py_func, f"void({types})", dispatcher.targetoptions, capability)
+    return counted(kernel.dispatcher, f"void({types})", capability)
 
 
-def counted(
-    f: Callable[..., None],
-    signature: Any,
-    options: Mapping[str, Any],
-    capability: tuple[int, int] = CAPABILITY,
-) -> Static:
-    """The same of a kernel of the user's, for arguments of a signature."""
-    text = ptx(f, signature, options, capability)
+def counted(kernel: Any, signature: str, capability: tuple[int, int] = CAPABILITY) -> Static:
+    """The same of a kernel that `cuda.jit` made, for arguments of a signature."""
+    text = ptx(kernel, signature, capability)
     ptxas, nvdisasm = tool("ptxas"), tool("nvdisasm")
     with tempfile.TemporaryDirectory() as folder:
         source, code = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
@@ -89,18 +86,34 @@ def counted(
         return _static(told, list(opcodes(_output([nvdisasm, "-c", str(code)]))))
 
 
-def ptx(
-    f: Callable[..., None],
-    signature: Any,
-    options: Mapping[str, Any],
-    capability: tuple[int, int] = CAPABILITY,
-) -> str:
+def ptx(kernel: Any, signature: str, capability: tuple[int, int] = CAPABILITY) -> str:
     """A kernel in the assembly language of CUDA's virtual machine."""
-    if find_spec("numba_cuda") is None:
-        raise NoCudaError(_missing("numba-cuda"))
-    cuda = import_module("numba.cuda")
-    kept = {name: value for name, value in options.items() if name in OPTIONS}
-    return cuda.compile_ptx(f, signature, cc=capability, **kept)[0]
+    compiler = compiler_of(kernel)
+    package = "numba_cuda" if compiler == "numba" else compiler
+    if find_spec(package) is None:
+        raise NoCudaError(_missing(package.replace("_", "-")))
+    compile = import_module(f"{compiler}.cuda").compile
+    how = {"device": False, "abi": "numba", "output": "ptx", "cc": capability}
+    with _without_a_driver(compiler, capability):
+        return compile(kernel.py_func, signature, **how, **options_of(kernel))[0]
+
+
+@contextmanager
+def _without_a_driver(compiler: str, capability: tuple[int, int]) -> Iterator[None]:
+    """Both ask it what GPU there is, whatever `cc` says: numba-cuda 0.30 for the functions that a
+    kernel calls, numba-cuda-mlir 0.6 always."""
+    if compiler == MLIR:
+        owner, name, value = f"{MLIR}.tools", "_cached_cc", capability
+    else:
+        device = SimpleNamespace(compute_capability=capability)
+        owner, name, value = "numba.cuda.dispatcher", "get_current_device", lambda: device
+    module = import_module(owner)
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
 
 
 @functools.cache
@@ -120,8 +133,8 @@ def tool(name: str) -> str:
 def _missing(name: str) -> str:
     return (
         f"{name} was not found\n"
-        "  why      numba-cuda and ptxas make machine code, nvdisasm shows it\n"
-        "  instead  install them: pip install 'numbaflux[cuda]'"
+        "  why      a compiler and ptxas make machine code, nvdisasm shows it\n"
+        "  instead  install them: pip install 'numbaflux[cuda]', or 'numbaflux[cuda-mlir]'"
     )
 
 

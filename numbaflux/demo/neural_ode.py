@@ -12,7 +12,8 @@ from numba import njit
 import numbaflux as nf
 from numbaflux import nn, optim
 
-NET = nn.layout("Field", l1=nn.Dense(2, 16), l2=nn.Dense(16, 2))
+HIDDEN = 16
+NET = nn.layout("Field", l1=nn.Dense(2, HIDDEN), l2=nn.Dense(HIDDEN, 2))
 SEEN, SUBSTEPS, DT = 26, 4, 0.015  # 100 steps of DT
 STEPS = 2000
 START = np.array([2.0, 0.0])
@@ -28,21 +29,27 @@ def field(p, u, h, du):
 
 
 @njit(**nn.FAST)
+def advance(p, u, probe, h, k, dt):
+    """u after a step of the fourth-order Runge-Kutta method, which needs (4, 2) slopes k."""
+    field(p, u, h, k[0])
+    for stage in range(1, 4):
+        reach = dt if stage == 3 else 0.5 * dt
+        for j in range(2):
+            probe[j] = u[j] + reach * k[stage - 1, j]
+        field(p, probe, h, k[stage])
+    for j in range(2):
+        u[j] += dt / 6.0 * (k[0, j] + 2.0 * (k[1, j] + k[2, j]) + k[3, j])
+
+
+@njit(**nn.FAST)
 def simulate(p, start, rows, substeps, dt):
     """States (rows, 2), `substeps` steps of RK4 from one to the next."""
     out = np.empty((rows, 2))
-    u, probe, h, k = start.copy(), np.empty(2), np.empty(16), np.empty((4, 2))
+    u, probe, h, k = start.copy(), np.empty(2), np.empty(HIDDEN), np.empty((4, 2))
     out[0] = u
     for row in range(1, rows):
         for _ in range(substeps):
-            field(p, u, h, k[0])
-            for stage in range(1, 4):
-                reach = dt if stage == 3 else 0.5 * dt
-                for j in range(2):
-                    probe[j] = u[j] + reach * k[stage - 1, j]
-                field(p, probe, h, k[stage])
-            for j in range(2):
-                u[j] += dt / 6.0 * (k[0, j] + 2.0 * (k[1, j] + k[2, j]) + k[3, j])
+            advance(p, u, probe, h, k, dt)
         out[row] = u
     return out
 

@@ -127,7 +127,7 @@ def stand_in(value: Any, loc: Loc) -> Any:
     if any(value is known for known in INDICES):  # what a kernel refers to may have no hash
         return value
     module = getattr(value, "__module__", None) or type(value).__module__
-    if not (isinstance(module, str) and "cuda" in module.split(".")):
+    if not (isinstance(module, str) and _of_cuda(module)):
         return None
     for cuda in _loaded():
         for path in _paths(NAMESPACE, ""):
@@ -161,8 +161,13 @@ INSTEAD = {
 
 def is_kernel(value: Any) -> bool:
     """Whether a value is what `cuda.jit` has made of a function, by whichever compiler."""
-    module = type(value).__module__.split(".")
-    return "cuda" in module and callable(getattr(value, "py_func", None))
+    return _of_cuda(type(value).__module__) and callable(getattr(value, "py_func", None))
+
+
+def _of_cuda(module: str) -> bool:
+    """Whether a module is a part of one of the compilers."""
+    parts = module.split(".")
+    return "cuda" in parts or parts[0] == "numba_cuda_mlir"
 
 
 def _is_named_like_them(value: ModuleType) -> bool:

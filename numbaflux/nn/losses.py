@@ -20,7 +20,7 @@ def _mean(of, y, t):
     total = type(y[0])(0.0)
     for i in range(y.size):
         total += of(y[i], t[i])
-    return total / y.size
+    return total / type(total)(y.size)
 
 
 @njit(**FAST)
@@ -60,7 +60,7 @@ def huber(y, t, delta=1.0):
         e = abs(y[i] - t[i])
         small = min(e, type(e)(delta))
         total += small * (e - type(e)(0.5) * small)
-    return total / y.size
+    return total / type(total)(y.size)
 
 
 @njit(**FAST)
@@ -89,7 +89,7 @@ def logitcrossentropy(y, labels):
         if not 0 <= labels[k] < y.shape[1]:
             raise IndexError("a label that is none of the classes")
         total += logsumexp(y[k]) - y[k, labels[k]]
-    return total / y.shape[0]
+    return total / type(total)(y.shape[0])
 
 
 @njit(**FAST)
@@ -112,7 +112,7 @@ def crossentropy(q, t):
         for j in range(q.shape[1]):
             if t[k, j] != 0.0:
                 total -= t[k, j] * vecmath.log(q[k, j])
-    return total / q.shape[0]
+    return total / type(total)(q.shape[0])
 
 
 @njit(**FAST)
@@ -123,7 +123,7 @@ def kldivergence(q, t):
         for j in range(q.shape[1]):
             if t[k, j] != 0.0:
                 total += t[k, j] * (vecmath.log(t[k, j]) - vecmath.log(q[k, j]))
-    return total / q.shape[0]
+    return total / type(total)(q.shape[0])
 
 
 @njit(**FAST)

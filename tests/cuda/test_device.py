@@ -111,6 +111,39 @@ def warps(x, y):
         y[i] = v * cuda.laneid
 
 
+@cuda.jit
+def bits(x, y):
+    i = cuda.grid(1)
+    if i < x.shape[0]:
+        whole = np.float32(cuda.popc(i) + cuda.clz(i) + cuda.ffs(i) + cuda.brev(np.uint32(i)))
+        y[i] = x[i] * whole + np.rint(x[i])
+
+
+def test_bits(gpu):
+    wanted, found = (np.zeros(8, np.float32) for _ in range(2))
+    x = np.linspace(-2, 2, 8, dtype=np.float32)
+    nf.cuda.emulate(bits, check=False)[1, 32](x, wanted)
+    nf.cuda.launch(bits)[1, 32](x, found)
+    np.testing.assert_array_equal(found, wanted)
+    text = nf.cuda.source(nf.cuda.tangent(bits), nf.Dup(VECTOR, VECTOR), nf.Dup(VECTOR, VECTOR))
+    assert "np.uint64(cuda.popc(" in text and "np.float32(math.floor(" in text
+
+
+@cuda.jit
+def largest(x, y):
+    i = cuda.grid(1)
+    cuda.atomic.max(y, (0, 0), x[i])
+
+
+def test_a_float_is_exchanged_by_its_bits():
+    for name, integer in (("int_as_float", "int32"), ("longlong_as_double", "int64")):
+        number = F32 if integer == "int32" else types.float64
+        given = nf.Dup(number[::1], number[::1]), nf.Dup(number[:, ::1], number[:, ::1])
+        text = nf.cuda.source(nf.cuda.adjoint(largest), *given)
+        exchanged = f"cuda.atomic.exch(d_y.view(np.{integer}), (0, 0), np.{integer}(0))"
+        assert f"taken = cuda.libdevice.{name}({exchanged})" in text
+
+
 def test_warps():
     text = nf.cuda.source(nf.cuda.adjoint(warps), nf.Dup(VECTOR, VECTOR), nf.Dup(VECTOR, VECTOR))
     assert "cuda.shfl_up_sync(0xFFFFFFFF, " in text

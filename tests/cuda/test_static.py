@@ -1,18 +1,23 @@
 """The machine code of kernels and their derivatives, against a table that is checked in.
 
-After a change that is meant to change it: `python -m benchmarks.cuda_static --update`, and look at
-the difference.
+After a change that is meant to change it: `python -m benchmarks.cuda_static --update`, and with
+`--mlir` for numba-cuda-mlir's, and look at the difference.
 """
 
-import json
+from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
+from numba import float32, float64, int64
 
-from benchmarks.cuda_static import FORMS, TABLE, measured, worse
+import numbaflux as nf
+from benchmarks.cuda_static import FORMS, TABLES, kept, kernels, measured, worse
 from numbaflux.cuda.device import NoCudaError
+from numbaflux.cuda.report import analysed
 from numbaflux.cuda.static import opcodes, tool
 from tests.cuda.kernels import KERNELS
+from tests.cuda.mlir import of_mlir
 
 GOOD = {
     "registers": 20, "stack": 0, "spills": 0, "shared": 0, "instructions": 100, "reductions": 0,
@@ -20,10 +25,10 @@ GOOD = {
 }  # fmt: skip
 
 
-def missing() -> str:
+def missing(compiler: str) -> str:
     """Which tool there is not."""
-    if find_spec("numba_cuda") is None:
-        return "numba-cuda"
+    if find_spec(compiler) is None:
+        return compiler.replace("_", "-")
     try:
         tool("ptxas"), tool("nvdisasm")
     except NoCudaError as error:
@@ -31,18 +36,72 @@ def missing() -> str:
     return ""
 
 
-needs_tools = pytest.mark.skipif(bool(missing()), reason=f"needs {missing()}")
+COMPILERS = [
+    pytest.param(c, marks=pytest.mark.skipif(bool(missing(c)), reason=f"needs {missing(c)}"))
+    for c in TABLES
+]
+compilers = pytest.mark.parametrize("compiler", COMPILERS)
 
 
-@needs_tools
+def module(name: str, compiler: str) -> Any:
+    """A module of kernels, of a compiler."""
+    return import_module(name) if compiler == "numba_cuda" else of_mlir(name)
+
+
+@compilers
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("case", KERNELS, ids=lambda case: case.name)
-def test_table(case, form):
+@pytest.mark.parametrize("name", [case.name for case in KERNELS])
+def test_table(name, form, compiler):
     """No new spill, no float64 in float32 code, no new loop of compare and swap, no growth."""
-    before = json.loads(TABLE.read_text("utf-8"))[case.name][form]
-    now = measured(case, form)
+    before = kept(compiler)[name][form]
+    now = measured(next(c for c in kernels(compiler) if c.name == name), form)
     assert worse(before, now) == []
     assert isinstance(now, str) or now["float64"] == 0
+
+
+# ---- what is compiled only ---------------------------------------------------------------------
+
+
+@compilers
+def test_an_ensemble_of_nets(compiler):
+    """Nothing is added atomically to what a member has for itself."""
+    found = module("numbaflux.demo.ensemble", compiler)
+    vector, matrix = float64[::1], float64[:, ::1]
+    nets, losses = nf.Dup(matrix, matrix), nf.Dup(vector, vector)
+    forward = analysed(nf.cuda.launch(found.losses)[4, 32], matrix, matrix, vector)
+    reverse = analysed(nf.cuda.adjoint(found.losses)[4, 32], nets, matrix, losses)
+    step = analysed(nf.cuda.launch(found.improve)[4, 32], vector, vector, matrix, int64)
+    for numbers in (forward, reverse, step):
+        assert numbers.reductions == numbers.atomics == numbers.loops == 0
+
+
+@compilers
+def test_layers(compiler):
+    found = module("tests.cuda.test_nets", compiler)
+    vector, matrix = float32[::1], float32[:, ::1]
+    given = nf.Dup(matrix, matrix), matrix, matrix, nf.Dup(vector, vector)
+    assert analysed(nf.cuda.adjoint(found.layers)[4, 32], *given).reductions == 0
+
+
+@compilers
+@pytest.mark.parametrize("number", [float32, float64], ids=str)
+def test_who_has_the_extreme_takes_the_cotangent(number, compiler):
+    """Neither compiler exchanges floats: their bits are."""
+    given = nf.Dup(number[::1], number[::1]), nf.Dup(number[:, ::1], number[:, ::1])
+    found = module("tests.cuda.test_device", compiler)
+    numbers = analysed(nf.cuda.adjoint(found.largest)[2, 16], *given)
+    assert (numbers.atomics, numbers.loops) == (1, 0)
+
+
+@compilers
+def test_bits_and_rounding(compiler):
+    found = module("tests.cuda.test_device", compiler)
+    vector = nf.Dup(float32[::1], float32[::1])
+    numbers = analysed(nf.cuda.tangent(found.bits)[2, 32], vector, vector)
+    assert numbers.float64 == 0
+
+
+# ---- the comparison ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -208,14 +208,13 @@ class _Owner:
         return array, at or ()
 
     def _counts_up(self, stmt: Accumulate, pins: Pins) -> bool:
-        """Whether no index that tells threads apart is negative."""
-        if all(where == CONDITION for where, *_ in pins.values()):
-            return True
+        """Whether no index that tells threads apart is negative; others stay in their axis."""
+        axes = {where for where, *_ in pins.values()} - {CONDITION}
         array, place = self._element(stmt)
         if array is stmt.array:
-            return all((stmt, axis) in self.signs.found for axis in range(len(stmt.index)))
+            return all((stmt, axis) in self.signs.found for axis in axes)
         self.signs.facts = list(self._facts(stmt))
-        return all(map(self.signs.holds, place))
+        return all(self.signs.holds(place[axis]) for axis in axes)
 
     def _meet(self, a: Accumulate, b: Accumulate, shared: bool) -> bool:
         same = self.alias.meet(a.array, b.array)

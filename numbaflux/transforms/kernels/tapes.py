@@ -39,7 +39,7 @@ from numbaflux.ir.nodes import (
 )
 from numbaflux.ir.ops import OPS, THREADS
 from numbaflux.ir.trees import Leaf, Program
-from numbaflux.ir.walk import map_regions, uses, walk
+from numbaflux.ir.walk import map_regions, regions, uses, walk
 from numbaflux.passes.alias import Aliases
 from numbaflux.passes.simplify import simplify
 from numbaflux.transforms.kernels.numbers import in_grid
@@ -168,12 +168,14 @@ class _Lowered:
                 tape = self.tapes[stmt.array].array
                 return [replace(stmt, array=tape, index=(*stmt.index, self.thread))]
             case _:
-                for a in uses(stmt):
+                chosen = (a for region in regions(stmt) for a in region.yields)
+                for a in (*uses(stmt), *chosen):
                     if a in self.tapes:
                         raise UnsupportedError(
-                            "a view of an array that a kernel keeps", stmt.loc,
-                            "its elements are not beside each other on the tape",
-                            "index the array itself",
+                            "another name for an array that a kernel makes", stmt.loc,
+                            "it is not small, of constant shape, so it lies on a tape, where its "
+                            "elements are not beside each other",
+                            "index the array itself, or give it a constant shape",
                         )  # fmt: skip
                 return [stmt]
 
