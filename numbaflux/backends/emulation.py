@@ -266,15 +266,12 @@ class _Emulation:
         return made
 
     def hide(self, b: Builder, slots: Var) -> None:
-        """Show nothing, after all have read."""
+        """Show nothing: whoever was released to read has come to a wait by now, and has read."""
         b.store(slots, [self.numbers["thread"]], _poison(array_of(slots).element))
         self.free.append(slots)
 
     def shuffle(self, b: Builder, stmt: Shuffle) -> None:
-        """Show the value to the warp, wait for it, read the other's.
-
-        The next wait, whatever it is for, is also for all to have read.
-        """
+        """Show the value to the warp, wait for it, read the other's."""
         element = stmt.value.type
         assert isinstance(element, Scalar)
         slots, lane = self.slots(element.dtype), self.numbers["warp_lane"]
@@ -301,7 +298,7 @@ class _Emulation:
                 return b.prim("mod", stmt.lane, index(WARP))
 
     def vote(self, b: Builder, stmt: Extern) -> None:
-        """Show 1 or 2 for no or yes, wait, count what the others show, wait, show nothing."""
+        """Show 1 or 2 for no or yes, wait, count what the others show."""
         (p,), (result,) = stmt.args, stmt.results
         block = stmt.routine.startswith("sync")
         scope = "block" if block else "warp"
@@ -312,8 +309,7 @@ class _Emulation:
         first = index(0) if block else b.sub(self.numbers["thread"], lane)
         count = b.dim(slots, 0) if block else index(WARP)
         found = self._count(b, stmt.routine, slots, first, count)
-        self.wait(b, scope, stmt.loc, orders=block)
-        self.hide(b, slots)
+        self.shown.append((slots, stmt.loc))
         b.append(Prim(result, "cast", (found,), stmt.loc))
 
     def _count(self, b: Builder, routine: str, slots: Var, first: Atom, count: Atom) -> Atom:

@@ -18,7 +18,7 @@ from numbaflux.cuda.arguments import (
     with_dups,
     with_leaves,
 )
-from numbaflux.cuda.kernel import KernelVjp, for_launch, lengths
+from numbaflux.cuda.kernel import KernelVjp, for_launch, given_to, lengths
 from numbaflux.cuda.launch import Launch
 from numbaflux.cuda.recorder import RECORDER
 from numbaflux.ir.build import array_of
@@ -128,12 +128,19 @@ class Executor:
     ) -> tuple[Start, Arrays]:
         """What launches it, any number of times, and its tapes."""
         if launched.parts:  # without tapes
-            parts = [self.ready(p, launch.longer(p.more), args)[0] for p in launched.parts]
-            return partial(_one_by_one, parts), {}
+            return self._in_parts(launched, launch, args), {}
         prepared = self.prepared(launched, launch.known())
         tapes = self._tapes(prepared, launch, args, given or {})
         start = self.machine.bind(prepared.compiled, launch, (*args, *tapes.values()))
         return start, tapes
+
+    def _in_parts(self, launched: Launched, launch: Launch, args: Sequence[Any]) -> Start:
+        """What launches the parts, with the integers that they share."""
+        found, empty, copy = given_to(launched.program, args), self.machine.empty, self.machine.copy
+        shared = [empty(found[p].shape, np.dtype(np.int64)) for p in launched.elements]
+        args = (*args, *shared)
+        parts = (self.ready(p, launch.longer(p.more), args)[0] for p in launched.parts)
+        return partial(_one_by_one, (*(partial(copy, array, 0) for array in shared), *parts))
 
     def _tapes(
         self, prepared: Prepared, launch: Launch, args: Sequence[Any], given: Arrays

@@ -18,8 +18,8 @@ from numbaflux.cuda.arguments import Types, flat, types_of
 from numbaflux.cuda.launch import Launch
 from numbaflux.errors import UnsupportedError
 from numbaflux.ir.build import array_of, var_of
-from numbaflux.ir.nodes import Accumulate, Dim, Function, Var
-from numbaflux.ir.trees import leaves
+from numbaflux.ir.nodes import Accumulate, Atom, Dim, Function, Var
+from numbaflux.ir.trees import Program, leaves
 from numbaflux.ir.verify import verify
 from numbaflux.ir.walk import walk
 from numbaflux.passes.accumulate import accumulate
@@ -172,14 +172,20 @@ def lengths(taped: Taped, launch: Launch, args: Sequence[Any]) -> list[tuple[int
     return found
 
 
+def given_to(program: Program, args: Sequence[Any]) -> dict[Atom, Any]:
+    """What the parameters are in a launch."""
+    found: dict[Atom, Any] = {}
+    for (_, tree), arg in zip(program.args, args):
+        found.update(zip(leaves(tree), flat(arg), strict=True))
+    return found
+
+
 def _known(taped: Taped, args: Sequence[Any]) -> Iterator[tuple[Var, int]]:
     """What the integers among the parameters and the lengths of arrays are in a launch."""
-    given = {}
-    for (_, tree), arg in zip(taped.program.args, args):
-        for atom, value in zip(leaves(tree), flat(arg), strict=True):
-            given[atom] = value
-            if isinstance(value, int | np.integer):
-                yield var_of(atom), int(value)
+    given = given_to(taped.program, args)
+    for atom, value in given.items():
+        if isinstance(value, int | np.integer):
+            yield var_of(atom), int(value)
     for v, stmt in taped.definitions.items():
         if isinstance(stmt, Dim) and stmt.array in given:
             yield v, given[stmt.array].shape[stmt.axis]

@@ -62,8 +62,8 @@ def _plan(
     shadows = shadows_of(args, active, [_typed(a) for a in leaves_of(args)])
     dups = with_dups(args, shadows)
     made = recorded(kernel, dups, launch.known())
-    program = made.backward.program
-    seen = _places(program, dups, read_params(program.function))
+    read = [p for part in made.backward.launches for p in read_params(part.program.function)]
+    seen = _places(made.backward.program, dups, read)
     primals = _primal_places(args, shadows)
     needed = tuple(primals[i] for i in seen if i in primals)
     return Plan(made.forward, made, written, needed)

@@ -279,12 +279,16 @@ class Load:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Store:
-    """array[index] = value.  Reverse: t = d_array[index]; d_array[index] = 0; d_value += t."""
+    """array[index] = value.  Reverse: t = d_array[index]; d_array[index] = 0; d_value += t.
+
+    `again`: the value is there already, and this only says whose it is (kernels/winners.py).
+    """
 
     array: Atom
     index: tuple[Atom, ...]
     value: Atom
     loc: Loc = NOWHERE
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -440,7 +444,8 @@ class Atomic:
 
     `op`: add, sub, max, min, nanmax, nanmin (nan counts as nothing), exch, and, or, xor, inc, dec,
     cas (args: compare, value).
-    A sum whose result is not used is an `Accumulate`.
+    A sum whose result is not used is an `Accumulate`.  `settled`: which thread's value is left is
+    said by a `Store` after it, which has the derivative.
     """
 
     result: Var
@@ -449,6 +454,7 @@ class Atomic:
     index: tuple[Atom, ...]
     args: tuple[Atom, ...]
     loc: Loc = NOWHERE
+    settled: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -157,6 +157,7 @@ SHARED = ("shared", "dynamic")  # spaces of arrays that the threads of a block s
 ATOMICS = (
     "add", "sub", "max", "min", "nanmax", "nanmin", "exch", "and", "or", "xor", "inc", "dec", "cas",
 )  # fmt: skip
+EXTREMA = ("max", "min", "nanmax", "nanmin")
 SHUFFLES = ("down", "up", "xor", "idx")
 
 # Routines without a derivative.

@@ -144,14 +144,15 @@ class Printer:
                 return f"{self._typed(result)} = {kind}({self._list(shape)})"
             case Load(result, array, index):
                 return f"{self.name(result)} = {self._item(array, index)}"
-            case Store(array, index, value):
-                return f"{self._item(array, index)} = {self.name(value)}"
+            case Store(array, index, value, _, again):
+                mark = "again " if again else ""
+                return f"{mark}{self._item(array, index)} = {self.name(value)}"
             case Accumulate(array, index, value, _, atomic):
                 mark = "atomic " if atomic else ""
                 return f"{mark}{self._item(array, index)} += {self.name(value)}"
-            case Atomic(result, op, array, index, args):
-                target = self._item(array, index)
-                return f"{self.name(result)} = atomic {op}({target}, {self._list(args)})"
+            case Atomic(result, op, array, index, args, _, settled):
+                target, mark = self._item(array, index), "settled " if settled else ""
+                return f"{self.name(result)} = {mark}atomic {op}({target}, {self._list(args)})"
             case Shuffle(result, kind, value, lane):
                 source = f"{self.name(value)}, {self.name(lane)}"
                 return f"{self.name(result)} = shuffle {kind}({source})"

@@ -69,6 +69,7 @@ class Activity:
         """Whether a statement, its regions included, does anything to an active value."""
         return (
             any(array in self for array in written_arrays(stmt))
+            or (isinstance(stmt, Store) and stmt.array in self)
             or any(v in self for v in defs(stmt) if not isinstance(v.type, Array))
             or any(self.acts(s) for region in regions(stmt) for s in region.stmts)
         )
@@ -149,8 +150,8 @@ class _Flow:
                 case Gemm(out=out, a=a, b=b):
                     if self.has(a) or self.has(b):
                         self.add(out)
-                case Atomic(result=r, array=array, args=args):
-                    if any(self.has(a) for a in args):
+                case Atomic(result=r, array=array, args=args, settled=settled):
+                    if not settled and any(self.has(a) for a in args):
                         self.add(array)
                     if self.has(array):
                         self.add(r)
@@ -184,10 +185,10 @@ class _Flow:
                 case Gemm(out=out, a=a, b=b):
                     if self.has(out):
                         self.add(a, b)
-                case Atomic(result=r, array=array, args=args):
+                case Atomic(result=r, array=array, args=args, settled=settled):
                     if self.has(r):
                         self.add(array)
-                    if self.has(array):
+                    if not settled and self.has(array):
                         self.add(*args)
                 case Shuffle(result=r, value=v) if self.has(r):
                     self.add(v)

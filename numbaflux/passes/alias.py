@@ -206,6 +206,8 @@ def _leaving(fn: Function) -> Iterator[Atom]:
 def written_arrays(stmt: Stmt) -> tuple[Atom, ...]:
     """The arrays a statement itself may write."""
     match stmt:
+        case Store(again=True):
+            return ()
         case Store(array=array) | Accumulate(array=array) | Atomic(array=array):
             return (array,)
         case Gemm(out=out):

@@ -107,6 +107,8 @@ class _Marks:
                 return True
             case Call(callee=callee) if has_effects(callee):
                 return True
+            case Store(array=array, again=True):
+                return self._seen(array)
             case Store() | Accumulate() | Gemm() | Atomic() | Call():
                 written = any(self._seen(a) for a in written_arrays(stmt))
                 return written or any(v in self.vars for v in defs(stmt))

@@ -126,7 +126,7 @@ class Jvp:
                 self.tangents.update(found)
             case Atomic():
                 self.b.append(stmt)
-                if stmt.array in self.active:
+                if stmt.array in self.active and not stmt.settled:
                     refuse_atomic(stmt)
             case Shuffle(result=r, value=v):
                 self.b.append(stmt)

@@ -351,7 +351,7 @@ class Reverse:
             case Barrier():
                 self.b.append(stmt)
             case Atomic():
-                if stmt.array in self.active:
+                if stmt.array in self.active and not stmt.settled:
                     reverse_extremum(self, stmt)
             case Shuffle(result=r, value=v):
                 d = self.adjoints.pop(r, None)

@@ -99,6 +99,21 @@ def dot(x, y, out):
 
 
 @cuda.jit
+def largest(x, out):
+    """Of a block first, then of the grid."""
+    shared = cuda.shared.array(1, np.float32)
+    t, i = cuda.threadIdx.x, cuda.grid(1)
+    if t == 0:
+        shared[0] = np.float32(-1)
+    cuda.syncthreads()
+    if i < x.shape[0]:
+        cuda.atomic.max(shared, 0, x[i] * x[i])
+    cuda.syncthreads()
+    if t == 0:
+        cuda.atomic.max(out, 0, shared[0])
+
+
+@cuda.jit
 def tile_stencil(x, out):
     shared = cuda.shared.array(HALO, np.float32)
     t, i = cuda.threadIdx.x, cuda.grid(1)
@@ -285,4 +300,6 @@ KERNELS = [
          lambda n, r: (_some(r, 3, n), _none(3, n), STEPS), None, None, 4.8),
     Case("newton", newton, (VECTOR, VECTOR), (0, 1), _line,
          lambda n, r: (_some(r, n), _none(n)), (31, 478), None, 5.0),
+    Case("largest", largest, (VECTOR, VECTOR), (0, 1), _line,
+         lambda n, r: (_some(r, n), _none(1)), None, 4, 3.0),
 ]  # fmt: skip

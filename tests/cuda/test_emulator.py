@@ -458,6 +458,19 @@ def votes(x, out):
 
 
 @cuda.jit
+def vote_and_shuffle(x, out):
+    """Warps wait between votes of the block, in a loop too."""
+    i = cuda.grid(1)
+    many = cuda.syncthreads_count(x[i] > 0)
+    total = cuda.shfl_xor_sync(FULL, x[i], 1)
+    for k in range(3):
+        many = 10 * many + cuda.syncthreads_count(total > k)
+        if cuda.any_sync(FULL, x[i] > 0):
+            total += cuda.ballot_sync(FULL, total > k) % 2
+    out[i] = many
+
+
+@cuda.jit
 def warp_tile(x, y):
     """A tile that only the threads of a warp share."""
     tile = cuda.shared.array((2, 32), float32)
@@ -507,6 +520,17 @@ def test_votes(run, low):
         assert (out[4, warp] == yes[warp].any()).all()
         assert (out[5, warp].astype(np.uint32) == bits).all()
     np.testing.assert_array_equal(out[6], (1 << np.arange(48) % 32) - 1)
+
+
+def test_votes_beside_shuffles(run):
+    x, out = np.random.default_rng(1).integers(-2, 3, 80).astype(np.float32), np.zeros(80, np.int64)
+    run(vote_and_shuffle, (1, 80), x, out)
+    many, total = np.sum(x > 0), x.reshape(40, 2)[:, ::-1].ravel().copy()
+    for k in range(3):
+        many = 10 * many + np.sum(total > k)
+        for warp in (slice(0, 32), slice(32, 64), slice(64, 80)):
+            total[warp] += float((x[warp] > 0).any() and total[warp][0] > k)
+    np.testing.assert_array_equal(out, many)
 
 
 def test_syncwarp(run):

@@ -25,10 +25,13 @@ from numbaflux.ir.nodes import (
     Atomic,
     Barrier,
     Block,
+    Const,
     Extern,
     For,
     Function,
+    If,
     Load,
+    Loc,
     Reshape,
     Scalar,
     Stmt,
@@ -36,9 +39,10 @@ from numbaflux.ir.nodes import (
     Var,
     View,
 )
-from numbaflux.ir.trees import Fixed, Program, Tree
+from numbaflux.ir.ops import SHARED
+from numbaflux.ir.trees import Fixed, Leaf, Program, Tree
 from numbaflux.ir.walk import defs, map_regions, regions, substitute, uses, walk
-from numbaflux.passes.alias import Aliases, written_params
+from numbaflux.passes.alias import Aliases, read_params, written_params
 from numbaflux.passes.kernels.barriers import barriers
 from numbaflux.passes.kernels.branches import branches
 from numbaflux.passes.kernels.broadcast import broadcast
@@ -49,11 +53,12 @@ from numbaflux.passes.kernels.reciprocals import reciprocals
 from numbaflux.passes.kernels.rotate import rotate
 from numbaflux.passes.kernels.split import split
 from numbaflux.passes.kernels.swap import swap
+from numbaflux.passes.kernels.uniform import has_barrier
 from numbaflux.passes.simplify import simplify
-from numbaflux.transforms.compose import finish
+from numbaflux.transforms.compose import finish, variables
 from numbaflux.transforms.inplace import dup_args, shadow_pairs
 from numbaflux.transforms.jvp import jvp
-from numbaflux.transforms.kernels import records
+from numbaflux.transforms.kernels import records, winners
 from numbaflux.transforms.kernels.numbers import in_block
 from numbaflux.transforms.kernels.tapes import in_registers
 from numbaflux.transforms.vjp import sweeps
@@ -68,13 +73,15 @@ class Launched:
     """A kernel's program, and how it adds to shadows.
 
     `parts`: launches that together do the same and are better, each with `more` blocks along each
-    axis than the kernel's own launch.
+    axis than the kernel's own launch.  `elements`: arrays among the parameters; for each of them
+    the parts take one more argument, zeroed integers of its shape. note [Grid] in winners.py
     """
 
     program: Program
     verdicts: tuple[Verdict, ...] = ()
     parts: tuple[Launched, ...] = ()
     more: tuple[int, int, int] = (0, 0, 0)
+    elements: tuple[Var, ...] = ()
 
     @property
     def launches(self) -> tuple[Launched, ...]:
@@ -94,8 +101,9 @@ class Recorded:
 
 def tangent(of: Launched, shadows: Shadows, dup: type, launch: Known) -> Launched:
     """The kernel that updates the shadows with their arrays."""
-    program = of.program
-    parts = tuple(tangent(part, shadows, dup, launch) for part in of.parts)
+    of = _with_winners(of, shadows)
+    program, longer = of.program, _longer(shadows, of)
+    parts = tuple(tangent(part, longer, dup, launch) for part in of.parts)
     fn, b = program.function, Builder(program.function.loc)
     pairs = shadow_pairs(b, program, shadows, Scalar, checked=False)
     tangents = [d if isinstance(p.type, Array) else b.cast(d, p.type) for p, d in pairs]
@@ -106,21 +114,27 @@ def tangent(of: Launched, shadows: Shadows, dup: type, launch: Known) -> Launche
 
 def adjoint(of: Launched, shadows: Shadows, dup: type, launch: Known) -> Launched:
     """The kernel that adds into the shadows, for launches of that kind. note [Recompute]"""
+    of = _with_winners(of, shadows)
     made, sites = _backward(of, shadows, dup, launch)
-    for stmt in walk(made.program.function.block):
-        if not sites.isdisjoint(defs(stmt)):
-            _refuse_replay(stmt)
-    return made
+    for stmt in _recorded(made, sites).values():
+        _refuse_replay(stmt)
+    if not of.elements:
+        return made
+    parts = _backward_parts(of, _longer(shadows, of), dup, launch)
+    return replace(made, parts=parts, elements=of.elements)
 
 
 def pullback(of: Launched, shadows: Shadows, dup: type, launch: Known) -> Recorded:
     """The adjoint of a kernel that has recorded, and the kernel that records. note [Recompute]"""
-    made, sites = _backward(of, shadows, dup, launch)
-    found = (v for stmt in walk(made.program.function.block) for v in defs(stmt))
-    used = tuple(v for v in found if v in sites)
-    primal = of.program
-    if not used:
-        return Recorded(Launched(primal, of.verdicts), made, (), ())
+    settled = _with_winners(of, shadows)
+    made, sites = _backward(settled, shadows, dup, launch)
+    if not _recorded(made, sites):
+        back = adjoint(settled, shadows, dup, launch) if settled.elements else made
+        return Recorded(Launched(of.program, of.verdicts), back, (), ())
+    if settled.elements:  # what is recorded is there for one launch
+        settled = of
+        made, sites = _backward(of, shadows, dup, launch)
+    primal, used = settled.program, tuple(_recorded(made, sites))
     forward = records.recording(primal.function, used)
     back = records.replaying(made.program.function, used)
     return Recorded(
@@ -161,6 +175,67 @@ def _backward(
     return _lean(made, rerun, targets, of.verdicts, launch), sites
 
 
+# ---- extrema. winners.py ------------------------------------------------------------------------
+
+
+def _with_winners(of: Launched, shadows: Shadows) -> Launched:
+    """The kernel with its extrema settled, if they can be."""
+    program = of.program
+    wrt = [
+        p
+        for (_, tree), shadow in zip(program.args, shadows)
+        if shadow is not None
+        for p in variables([tree])
+    ]
+    made = None if of.parts else winners.settled(program.function, wrt)
+    if made is None or made.fn is program.function:
+        return of
+
+    def part(fn: Function) -> Launched:
+        args = tuple((p.name, Leaf(p)) for p in fn.params[len(program.function.params) :])
+        return Launched(replace(program, function=fn, args=(*program.args, *args)))
+
+    whole = replace(program, function=made.fn)
+    return replace(of, program=whole, parts=tuple(map(part, made.launches)), elements=made.elements)
+
+
+def _longer(shadows: Shadows, of: Launched) -> Shadows:
+    """With none for the arguments that only its parts have."""
+    return (*shadows, *[None] * len(of.elements))
+
+
+def _backward_parts(
+    of: Launched, shadows: Shadows, dup: type, launch: Known
+) -> tuple[Launched, ...]:
+    """The adjoints of the parts, the last one's first, after the parts that find the owners."""
+    before: list[Launched] = []
+    back: list[Launched] = []
+    later: set[Var] = set()
+    for part in reversed(of.parts):
+        fn = part.program.function
+        written = set(written_params(fn))
+        owners = fn.params[-len(of.elements) :]
+        if not written.isdisjoint(owners):
+            before.insert(0, _as_it_is(part, shadows, dup))
+            continue
+        made = adjoint(part, shadows, dup, launch)
+        for p in read_params(made.program.function):
+            if p in later:
+                _refuse_lost(p.name, fn.loc)
+        if written_params(made.program.function):
+            back += made.launches
+        later |= written
+    return (*before, *back)
+
+
+def _as_it_is(of: Launched, shadows: Shadows, dup: type) -> Launched:
+    """The kernel, given shadows that it does not touch."""
+    program, b = of.program, Builder(of.program.function.loc)
+    b.inline(program.function, program.function.params)
+    made = _finished(program, "before", b, dup_args(program, shadows, dup))
+    return replace(of, program=made)
+
+
 def _lean(
     made: Program, fn: Function, shadows: frozenset[Var], before: Verdicts, launch: Known
 ) -> Launched:
@@ -178,6 +253,12 @@ def _lean(
     mine = [v for v in owned.verdicts if v.array in {a.name for a in gathered.arrays}]
     verdicts = (*others, *(replace(v, plain=True, why=GATHERED) for v in mine))
     return replace(whole, verdicts=verdicts, parts=(sums, *rest.launches))
+
+
+def _recorded(made: Launched, sites: frozenset[Var]) -> dict[Var, Stmt]:
+    """What of it the adjoint looks at, with the statements that give it."""
+    block = made.program.function.block
+    return {v: stmt for stmt in walk(block) for v in defs(stmt) if v in sites}
 
 
 def _outside(fn: Function) -> frozenset[Var]:
@@ -208,7 +289,7 @@ def _settled(made: Program, fn: Function) -> Program:
     """Clean up a kernel, and let the threads zero what is shared."""
     fn = barriers(simplify(branches(fn)))
     fn = in_registers(fn)
-    fn = simplify(replace(fn, block=_zeroed(fn.block)))
+    fn = simplify(replace(fn, block=_zeroed(_early(fn.block))))
     return replace(made, function=fn)
 
 
@@ -229,11 +310,11 @@ def _with_lost(block: Block, lost: frozenset[Var]) -> Block:
     return visit(block)
 
 
-def _without_writes(fn: Function, primal: Function) -> Function:
+def _without_writes(made: Function, primal: Function) -> Function:
     """The adjoint without what its primal does to arguments."""
     written = {p for p in written_params(primal) if isinstance(p.type, Array)}
     bases: dict[Atom, Atom] = {}
-    used = {a for s in walk(fn.block) for a in uses(s)}
+    used = {a for s in walk(made.block) for a in uses(s)}
 
     def root(a: Atom) -> Atom:
         return root(bases[a]) if a in bases else a
@@ -241,7 +322,8 @@ def _without_writes(fn: Function, primal: Function) -> Function:
     def unseen(stmt: Stmt) -> bool:
         match stmt:
             case Store(array=array) | Accumulate(array=array):
-                return root(array) in written
+                again = isinstance(stmt, Store) and stmt.again
+                return root(array) in (made.params if again else written)
             case Atomic(result=r, array=array):
                 return root(array) in written and r not in used
             case _:
@@ -256,7 +338,7 @@ def _without_writes(fn: Function, primal: Function) -> Function:
                 stmts.append(map_regions(stmt, visit))
         return replace(block, stmts=tuple(stmts))
 
-    return simplify(replace(fn, block=visit(fn.block)))
+    return simplify(replace(made, block=visit(made.block)))
 
 
 def _without_trips(fn: Function, again: frozenset[Var]) -> Function:
@@ -282,19 +364,37 @@ def _without_trips(fn: Function, again: frozenset[Var]) -> Function:
 def _refuse_replay(stmt: Stmt) -> NoReturn:
     match stmt:
         case Atomic(op=op):
-            what = f"what `cuda.atomic.{op}` returned"
+            _refuse(f"what `cuda.atomic.{op}` returned", stmt.loc)
         case _:
-            name = getattr(uses(stmt)[0], "name", "array")
-            what = f"an element of `{name}`, which the kernel overwrites"
+            _refuse_lost(getattr(uses(stmt)[0], "name", "array"), stmt.loc)
+
+
+def _refuse_lost(name: str, loc: Loc) -> NoReturn:
+    _refuse(f"an element of `{name}`, which the kernel overwrites", loc)
+
+
+def _refuse(what: str, loc: Loc) -> NoReturn:
     raise NotDifferentiableError(
         f"the adjoint needs {what}",
-        stmt.loc,
+        loc,
         "it runs after the kernel, and finds only what the kernel has left",
         "use numbaflux.cuda.vjp, which keeps it, or write the result into another array",
     )
 
 
 # ---- memory ------------------------------------------------------------------------------------
+
+
+def _early(block: Block) -> Block:
+    """Zeroed shared arrays before the first branch with barriers, which not all threads take."""
+    branches = [isinstance(s, If) and has_barrier(s) for s in block.stmts]
+    if not any(branches):
+        return block
+    first, rest = block.stmts[: branches.index(True)], block.stmts[branches.index(True) :]
+    known = {*block.params, *(v for s in first for v in defs(s))}
+    early = [s for s in rest if isinstance(s, Alloc) and s.space in SHARED and s.zero]
+    early = [s for s in early if all(isinstance(n, Const) or n in known for n in s.shape)]
+    return replace(block, stmts=(*first, *early, *(s for s in rest if s not in early)))
 
 
 def _zeroed(block: Block) -> Block:

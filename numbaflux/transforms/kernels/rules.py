@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from numbaflux.errors import UnsupportedError
 from numbaflux.ir.build import Builder, index, zero_of
-from numbaflux.ir.nodes import I64, Atom, Atomic, For, Shuffle, Stmt, Var, While
-from numbaflux.ir.ops import WARP
+from numbaflux.ir.nodes import I64, Atom, Atomic, For, Load, Shuffle, Stmt, Var, While
+from numbaflux.ir.ops import EXTREMA, WARP
 from numbaflux.ir.walk import walk
 
 if TYPE_CHECKING:
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 def refuse_atomic(stmt: Atomic) -> NoReturn:
     """Raise UnsupportedError: what the operation leaves depends on which thread came first."""
+    if stmt.op in EXTREMA:
+        raise UnsupportedError(
+            f"`cuda.atomic.{stmt.op}` on an array that is differentiated", stmt.loc,
+            "whose value is left is found by computing the values again, and something that they "
+            "depend on is overwritten, or it depends on the order of the threads",
+            "do not use what it returns, and write results into other arrays than are read",
+        )  # fmt: skip
     raise UnsupportedError(
         f"`cuda.atomic.{stmt.op}` on an array that is differentiated", stmt.loc,
         "its result depends on the order of the threads",
@@ -24,7 +31,7 @@ def refuse_atomic(stmt: Atomic) -> NoReturn:
 
 
 def reverse_extremum(rev: Reverse, stmt: Atomic) -> None:
-    """a[i] = max(a[i], v), by whichever thread: who gave what is there now takes the cotangent.
+    """a[i] = max(a[i], v), not settled (winners.py): who gave what is there takes the cotangent.
 
     Of several with one value the first to come takes all of it; if there is none it stays with
     what was there before.
@@ -47,15 +54,20 @@ def reverse_extremum(rev: Reverse, stmt: Atomic) -> None:
 
 
 def _lasts(rev: Reverse, stmt: Atomic) -> bool:
-    """Whether nothing but the same operation writes to the array after it."""
+    """Whether what it leaves is only changed by the same operation, and not looked at before."""
     places = rev.values.places
     mine, before = places.alias.of(stmt.array), True
+    loops = _loops(rev, stmt)
+    looked = False
     for s in walk(places.root):
         before &= s is not stmt
+        again = not before or not _loops(rev, s).isdisjoint(loops)
         alike = isinstance(s, Atomic) and s.op == stmt.op
-        if alike or places.alias.written(s).isdisjoint(mine):
-            continue
-        if not before or not _loops(rev, s).isdisjoint(_loops(rev, stmt)):
+        if again and isinstance(s, Load) and not places.alias.of(s.array).isdisjoint(mine):
+            looked = True
+            if not _loops(rev, s).isdisjoint(loops):
+                return False
+        if again and not places.alias.written(s).isdisjoint(mine) and (looked or not alike):
             return False
     return True
 

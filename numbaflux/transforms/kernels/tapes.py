@@ -43,6 +43,7 @@ from numbaflux.ir.walk import map_regions, regions, uses, walk
 from numbaflux.passes.alias import Aliases
 from numbaflux.passes.simplify import simplify
 from numbaflux.transforms.kernels.numbers import in_grid
+from numbaflux.transforms.kernels.winners import without_again
 
 COUNTS = "counts"  # the argument of a counting kernel: [tape, thread]
 WORDS = 16  # of four bytes, that a thread keeps in its registers
@@ -104,13 +105,15 @@ def _words(stmt: Alloc) -> int:
 
 def taped(program: Program) -> Taped:
     """The kernel with its allocations made arguments."""
-    fn = program.function
+    fn = without_again(program.function)
+    shorter, program = fn is not program.function, replace(program, function=fn)
     found = [s for s in walk(fn.block) if isinstance(s, Alloc) and not s.space]
     tapes: dict[Atom, Tape] = {s.result: _tape(s) for s in found}
     definitions: dict[Var, Stmt] = {
         s.result: s for s in walk(fn.block) if isinstance(s, Prim | Dim | Load)
     }
     if not tapes:
+        program = replace(program, function=simplify(fn)) if shorter else program
         return Taped(program, (), None, definitions)
     made = _with_tapes(program, tapes)
     counted = [s for s in found if array_of(s.result).grows]
