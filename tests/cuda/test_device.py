@@ -11,6 +11,7 @@ from numba import cuda, typeof, types
 
 import numbaflux as nf
 from numbaflux.cuda.arguments import type_of
+from numbaflux.cuda.device import Gpu
 from tests.cuda import pretend
 from tests.cuda.kernels import BLOCK, KERNELS, SHOWN
 from tests.cuda.pretend import Foreign
@@ -130,18 +131,33 @@ def test_bits(gpu):
 
 
 @cuda.jit
-def largest(x, y):
+def emptied(x, y):
+    """What the largest was is not to be had again: its thread is told by a mark in the shadow."""
     i = cuda.grid(1)
-    cuda.atomic.max(y, (0, 0), x[i])
+    if i < x.shape[0]:
+        cuda.atomic.max(y, (0, 0), x[i])
+        x[i] = 0.0
 
 
-def test_a_float_is_exchanged_by_its_bits():
-    for name, integer in (("int_as_float", "int32"), ("longlong_as_double", "int64")):
-        number = F32 if integer == "int32" else types.float64
-        given = nf.Dup(number[::1], number[::1]), nf.Dup(number[:, ::1], number[:, ::1])
-        text = nf.cuda.source(nf.cuda.adjoint(largest), *given)
-        exchanged = f"cuda.atomic.exch(d_y.view(np.{integer}), (0, 0), np.{integer}(0))"
-        assert f"taken = cuda.libdevice.{name}({exchanged})" in text
+@pytest.mark.parametrize(
+    ("number", "function"), [(np.float32, "int_as_float"), (np.float64, "longlong_as_double")]
+)
+def test_a_float_is_exchanged_by_its_bits(number, function, gpu, monkeypatch):
+    texts, compiled = [], Gpu.compile
+
+    def seen(self, program, known):
+        texts.append(compiled(self, program, known))
+        return texts[-1]
+
+    monkeypatch.setattr(Gpu, "compile", seen)
+    x, y = np.array([1.0, 3.0, 2.0], number), np.zeros((1, 1), number)
+    _, pullback = nf.cuda.vjp(emptied)[1, 8](x, y)
+    dx = np.zeros(3, number)
+    pullback(dx, np.ones((1, 1), number))
+    np.testing.assert_array_equal(dx, [0.0, 1.0, 0.0])
+    integer = f"np.int{8 * x.itemsize}"
+    exchanged = f"cuda.atomic.exch(d_y.view({integer}), (0, 0), {integer}(0))"
+    assert f"taken = cuda.libdevice.{function}({exchanged})" in texts[-1].text
 
 
 def test_warps():
