@@ -14,8 +14,9 @@ from numba import float32, float64, int64
 import numbaflux as nf
 from benchmarks.cuda_static import FORMS, TABLES, kept, kernels, measured, worse
 from numbaflux.cuda.device import NoCudaError
+from numbaflux.cuda.launch import Launch
 from numbaflux.cuda.report import analysed
-from numbaflux.cuda.static import opcodes, tool
+from numbaflux.cuda.static import analyse, opcodes, tool
 from tests.cuda.kernels import KERNELS
 from tests.cuda.mlir import of_mlir
 
@@ -88,8 +89,10 @@ def test_layers(compiler):
 def test_who_has_the_extreme_takes_the_cotangent(number, compiler):
     """Neither compiler exchanges floats: their bits are."""
     given = nf.Dup(number[::1], number[::1]), nf.Dup(number[:, ::1], number[:, ::1])
-    found = module("tests.cuda.test_device", compiler)
-    numbers = analysed(nf.cuda.adjoint(found.largest)[2, 16], *given)
+    vjp = nf.cuda.vjp(module("tests.cuda.test_device", compiler).emptied)
+    known = Launch.of((2, 16)).known()
+    backward = vjp.executor.prepared(vjp.recorded(given, known).backward, known)
+    numbers = analyse(backward.compiled)
     assert (numbers.atomics, numbers.loops) == (1, 0)
 
 
