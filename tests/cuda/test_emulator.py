@@ -703,8 +703,7 @@ def test_a_thread_yields_where_it_waits():
                 grid_x = block_x * block_dim_x + thread_x
                 tile[thread_x] = x[grid_x]
                 yield 1
-                t = np.float64(tile[block_dim_x - 1 - thread_x]) + float(block_x)
-                y[grid_x] = np.float32(t)
+                y[grid_x] = np.float32(np.float64(tile[31 - thread_x]) + float(block_x))
                 yield 0
         """
     assert written(flip, x, x) == textwrap.dedent(expected)
