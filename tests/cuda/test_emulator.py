@@ -703,7 +703,8 @@ def test_a_thread_yields_where_it_waits():
                 grid_x = block_x * block_dim_x + thread_x
                 tile[thread_x] = x[grid_x]
                 yield 1
-                y[grid_x] = np.float32(np.float64(tile[31 - thread_x]) + float(block_x))
+                t = np.float32(np.float64(tile[31 - thread_x]) + float(block_x))
+                y[grid_x] = t
                 yield 0
         """
     assert written(flip, x, x) == textwrap.dedent(expected)
