@@ -69,24 +69,6 @@ def test_what_is_raised_and_printed_comes_through(capfd):
     assert capfd.readouterr().out == "at -1.0\nat -1.0\n"
 
 
-def test_instructions_are_combined_by_the_caller():
-    @numba.njit
-    def cubes(p):
-        total = 0.0
-        for i in range(4):
-            for j in range(4):
-                total += p[4 * i + j] ** 3
-        return total
-
-    derivative, p = nf.grad(cubes), np.arange(16.0)
-    np.testing.assert_allclose(numba.njit(lambda p: derivative(p))(p), 3.0 * p * p)
-    (linked,) = derivative.overloads.values()
-    assert is_linked_only(linked)
-    code = str(linked.library._final_module)
-    assert "shl" not in code and "mul nsw i64" in code  # 4 * i, as it was written
-    assert code.count("alloca") < 10  # not one for every variable
-
-
 def test_callers_of_callers():
     derivative = nf.grad(lambda x: x.sum() ** 2)
     inner = numba.njit(lambda x: derivative(x)[0])
