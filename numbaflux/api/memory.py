@@ -16,7 +16,7 @@ def begin_warm() -> None:
 
     glibc keeps free memory, once it has seen the program free a block of that size, up to 32 MB;
     before that it gives back what is more than twice the largest one, and a gradient with many
-    arrays of a megabyte spent 40 % of its time on pages that it had had a moment before.
+    arrays of a megabyte asks at each call for pages that it had a moment before.
 
     Source: mallopt(3), "dynamic mmap threshold".
     """

@@ -111,15 +111,15 @@ def regions(stmt: Stmt) -> tuple[Block, ...]:
 
 def walk(block: Block) -> Iterator[Stmt]:
     """Every statement of a block and of the regions inside it, in order."""
-    within = [iter(block.stmts)]
-    while within:
-        for stmt in within[-1]:
+    unfinished = [iter(block.stmts)]
+    while unfinished:
+        for stmt in unfinished[-1]:
             yield stmt
             if type(stmt) in NESTED:
-                within += [iter(region.stmts) for region in reversed(regions(stmt))]
+                unfinished += [iter(region.stmts) for region in reversed(regions(stmt))]
                 break
         else:
-            within.pop()
+            unfinished.pop()
 
 
 def blocks(block: Block) -> Iterator[Block]:

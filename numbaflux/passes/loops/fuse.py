@@ -89,14 +89,15 @@ class _Fuser:
         loops = [i for i, s in enumerate(stmts) if _fusible(s)]
         for i in loops:
             for j in loops:
+                if j <= i or self.changed:
+                    continue
                 span = tuple(stmts[i : j + 1])
-                if i < j and not self.changed and span not in self._apart:
-                    fused = self.pair(span)
-                    if fused is not None:
-                        self.changed = True
-                        stmts[i : j + 1] = fused
-                        return replace(block, stmts=tuple(stmts))
-                    self._apart.add(span)
+                fused = None if span in self._apart else self.pair(span)
+                if fused is not None:
+                    self.changed = True
+                    stmts[i : j + 1] = fused
+                    return replace(block, stmts=tuple(stmts))
+                self._apart.add(span)
         return replace(
             block, stmts=tuple(s if self.changed else map_regions(s, self.block) for s in stmts)
         )
